@@ -1,0 +1,42 @@
+// What an element counts, and the `stats` it makes of that.
+#pragma once
+
+#include <gst/gst.h>
+
+#include <atomic>
+
+namespace gstmmap {
+
+// Written by the streaming thread, looked at by any.
+struct Counters {
+  std::atomic<guint64> buffers{0}, bytes{0}, buffers_copied{0}, bytes_copied{0}, dropped{0};
+
+  static void add(std::atomic<guint64>& counter, guint64 value) {
+    counter.store(counter.load(std::memory_order_relaxed) + value, std::memory_order_relaxed);
+  }
+  void reset() { buffers = bytes = buffers_copied = bytes_copied = dropped = 0; }
+};
+
+// How things are now.
+struct Standing {
+  guint64 in_flight = 0;
+  guint64 arenas = 0;
+  guint64 arena_bytes = 0;
+  guint64 peers = 0;
+  guint64 latency_p50 = 0;  // ns, publish to receive
+  guint64 latency_p99 = 0;
+};
+
+// Transfer full.
+inline GstStructure* stats_new(const char* name, const Counters& counters, const Standing& now) {
+  return gst_structure_new(
+      name, "buffers", G_TYPE_UINT64, counters.buffers.load(), "bytes", G_TYPE_UINT64,
+      counters.bytes.load(), "buffers-copied", G_TYPE_UINT64, counters.buffers_copied.load(),
+      "bytes-copied", G_TYPE_UINT64, counters.bytes_copied.load(), "dropped", G_TYPE_UINT64,
+      counters.dropped.load(), "in-flight", G_TYPE_UINT64, now.in_flight, "arenas", G_TYPE_UINT64,
+      now.arenas, "arena-bytes", G_TYPE_UINT64, now.arena_bytes, "peers", G_TYPE_UINT64, now.peers,
+      "latency-p50", G_TYPE_UINT64, now.latency_p50, "latency-p99", G_TYPE_UINT64, now.latency_p99,
+      nullptr);
+}
+
+}  // namespace gstmmap

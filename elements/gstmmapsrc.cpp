@@ -1,0 +1,241 @@
+/**
+ * SECTION:element-mmapsrc
+ * @title: mmapsrc
+ * @short_description: receives a stream from another process of this host through shared memory
+ *
+ * mmapsrc delivers what an #mmapsink of the same socket-path sends: buffers that lie in the
+ * sender's memory, mapped read-only, and its events in order. Memory is given back when downstream
+ * drops it, and stays readable for as long as downstream holds it.
+ *
+ * Any start order works: without a server it waits, at most for connection-timeout. Caps come with
+ * the stream. Running time is the same instant on both sides.
+ *
+ * ## Example launch lines
+ * |[
+ * gst-launch-1.0 mmapsrc socket-path=/tmp/cam ! videoconvert ! autovideosink
+ * ]| Shows what `videotestsrc is-live=true ! mmapsink socket-path=/tmp/cam` sends.
+ * |[
+ * gst-launch-1.0 mmapsrc role=server mmap=yes socket-path=/tmp/enc ! x264enc ! mmapsink
+ * socket-path=/tmp/enc
+ * ]| An encoding server: packets go back to the client that sent the frames.
+ */
+#include "elements/gstmmapsrc.h"
+
+#include <memory>
+
+#include "elements/source.h"
+
+GST_DEBUG_CATEGORY(gst_mmap_src_debug);
+#define GST_CAT_DEFAULT gst_mmap_src_debug
+
+using gstmmap::Source;
+
+struct _GstMmapSrc {
+  GstElement parent;
+  GstPad* pad;  // the element's
+  std::unique_ptr<Source> source;
+};
+
+enum {
+  PROP_IS_LIVE = gstmmap::PROP_FIRST_OWN,
+  PROP_NUM_BUFFERS,
+  PROP_DO_TIMESTAMP,
+};
+
+static GstStaticPadTemplate src_template =
+    GST_STATIC_PAD_TEMPLATE("src", GST_PAD_SRC, GST_PAD_ALWAYS, GST_STATIC_CAPS_ANY);
+
+G_DEFINE_TYPE_WITH_CODE(GstMmapSrc, gst_mmap_src, GST_TYPE_ELEMENT,
+                        GST_DEBUG_CATEGORY_INIT(gst_mmap_src_debug, "mmapsrc", 0, "mmapsrc"))
+
+static Source& source_of(gpointer object) { return *GST_MMAP_SRC(object)->source; }
+
+static void set_property(GObject* object, guint id, const GValue* value, GParamSpec* spec) {
+  auto& settings = source_of(object).settings;
+  GST_OBJECT_LOCK(object);
+  bool known = true;
+  switch (id) {
+    case PROP_IS_LIVE:
+      settings.is_live = g_value_get_boolean(value);
+      break;
+    case PROP_NUM_BUFFERS:
+      settings.num_buffers = g_value_get_int(value);
+      break;
+    case PROP_DO_TIMESTAMP:
+      settings.do_timestamp = g_value_get_boolean(value);
+      break;
+    default:
+      known = gstmmap::set_common_property(settings, id, value);
+  }
+  GST_OBJECT_UNLOCK(object);
+  if (!known) G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, spec);
+}
+
+static void get_property(GObject* object, guint id, GValue* value, GParamSpec* spec) {
+  const Source& source = source_of(object);
+  if (id == gstmmap::PROP_STATS) return g_value_take_boxed(value, source.stats());
+  GST_OBJECT_LOCK(object);
+  bool known = true;
+  switch (id) {
+    case PROP_IS_LIVE:
+      g_value_set_boolean(value, source.settings.is_live);
+      break;
+    case PROP_NUM_BUFFERS:
+      g_value_set_int(value, source.settings.num_buffers);
+      break;
+    case PROP_DO_TIMESTAMP:
+      g_value_set_boolean(value, source.settings.do_timestamp);
+      break;
+    default:
+      known = gstmmap::get_common_property(source.settings, id, value);
+  }
+  GST_OBJECT_UNLOCK(object);
+  if (!known) G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, spec);
+}
+
+static gboolean activate_mode(GstPad* pad, GstObject* parent, GstPadMode mode, gboolean active) {
+  if (mode != GST_PAD_MODE_PUSH) return FALSE;
+  Source& source = source_of(parent);
+  if (active) {
+    source.set_flushing(false);
+    return gst_pad_start_task(
+        pad, [](gpointer self) { source_of(self).loop(); }, parent, nullptr);
+  }
+  source.set_flushing(true);
+  return gst_pad_stop_task(pad);
+}
+
+static GstStateChangeReturn change_state(GstElement* element, GstStateChange transition) {
+  Source& source = source_of(element);
+  switch (transition) {
+    case GST_STATE_CHANGE_NULL_TO_READY:
+      if (!source.open()) return GST_STATE_CHANGE_FAILURE;
+      break;
+    case GST_STATE_CHANGE_READY_TO_PAUSED:
+      if (!source.start()) return GST_STATE_CHANGE_FAILURE;
+      break;
+    case GST_STATE_CHANGE_PLAYING_TO_PAUSED:
+      source.set_playing(false);
+      break;
+    default:
+      break;
+  }
+  auto result = GST_ELEMENT_CLASS(gst_mmap_src_parent_class)->change_state(element, transition);
+  switch (transition) {
+    case GST_STATE_CHANGE_READY_TO_PAUSED:
+      if (result == GST_STATE_CHANGE_FAILURE)
+        source.stop();
+      else if (source.is_live())
+        result = GST_STATE_CHANGE_NO_PREROLL;
+      break;
+    case GST_STATE_CHANGE_PAUSED_TO_PLAYING:
+      source.set_playing(true);
+      break;
+    case GST_STATE_CHANGE_PLAYING_TO_PAUSED:
+      if (source.is_live() && result != GST_STATE_CHANGE_FAILURE)
+        result = GST_STATE_CHANGE_NO_PREROLL;
+      break;
+    case GST_STATE_CHANGE_PAUSED_TO_READY:
+      source.stop();
+      break;
+    case GST_STATE_CHANGE_READY_TO_NULL:
+      source.close();
+      break;
+    default:
+      break;
+  }
+  return result;
+}
+
+// Sent to the element, not through a pad: gst-launch-1.0 -e, or an application that ends recording.
+static gboolean send_event(GstElement* element, GstEvent* event) {
+  if (GST_EVENT_TYPE(event) == GST_EVENT_EOS) {
+    source_of(element).request_eos();
+    gst_event_unref(event);
+    return TRUE;
+  }
+  return GST_ELEMENT_CLASS(gst_mmap_src_parent_class)->send_event(element, event);
+}
+
+static gboolean handle_query(GstPad* pad, GstObject* parent, GstQuery* query) {
+  switch (GST_QUERY_TYPE(query)) {
+    case GST_QUERY_LATENCY:
+      gst_query_set_latency(query, source_of(parent).is_live(), 0, GST_CLOCK_TIME_NONE);
+      return TRUE;
+    case GST_QUERY_SCHEDULING:
+      gst_query_set_scheduling(query, GST_SCHEDULING_FLAG_SEQUENTIAL, 1, -1, 0);
+      gst_query_add_scheduling_mode(query, GST_PAD_MODE_PUSH);
+      return TRUE;
+    default:
+      return gst_pad_query_default(pad, parent, query);
+  }
+}
+
+static gboolean handle_upstream_event(GstPad* pad, GstObject* parent, GstEvent* event) {
+  switch (GST_EVENT_TYPE(event)) {
+    case GST_EVENT_RECONFIGURE:
+      source_of(parent).reconfigure();
+      gst_event_unref(event);
+      return TRUE;
+    // Nothing here depends on these.
+    case GST_EVENT_LATENCY:
+    case GST_EVENT_QOS:
+      gst_event_unref(event);
+      return TRUE;
+    default:
+      return gst_pad_event_default(pad, parent, event);
+  }
+}
+
+static void gst_mmap_src_class_init(GstMmapSrcClass* klass) {
+  auto* object = G_OBJECT_CLASS(klass);
+  auto* element = GST_ELEMENT_CLASS(klass);
+
+  object->set_property = set_property;
+  object->get_property = get_property;
+  object->finalize = [](GObject* self) {
+    GST_MMAP_SRC(self)->source.~unique_ptr();
+    G_OBJECT_CLASS(gst_mmap_src_parent_class)->finalize(self);
+  };
+  element->change_state = change_state;
+  element->send_event = send_event;
+
+  gstmmap::install_common_properties(object, mmaplink::Role::client);
+  gstmmap::install_signals(G_TYPE_FROM_CLASS(klass));
+  const auto fixed = static_cast<GParamFlags>(G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS |
+                                              GST_PARAM_MUTABLE_READY);
+  g_object_class_install_property(
+      object, PROP_IS_LIVE,
+      g_param_spec_boolean("is-live", "Is live",
+                           "Whether to act as a live source: nothing in PAUSED, and running time "
+                           "that is the sender's",
+                           TRUE, fixed));
+  g_object_class_install_property(
+      object, PROP_NUM_BUFFERS,
+      g_param_spec_int("num-buffers", "Number of buffers",
+                       "Buffers to deliver before EOS (-1: as many as come)", -1, G_MAXINT, -1,
+                       fixed));
+  g_object_class_install_property(
+      object, PROP_DO_TIMESTAMP,
+      g_param_spec_boolean("do-timestamp", "Do timestamp",
+                           "Replace the sender's timestamps by the running time of arrival", FALSE,
+                           fixed));
+
+  gst_element_class_add_static_pad_template(element, &src_template);
+  gst_element_class_set_static_metadata(
+      element, "Shared memory source", "Source",
+      "Receives a stream, frames in place, from another process of this host",
+      "The gst-mmap authors");
+}
+
+static void gst_mmap_src_init(GstMmapSrc* self) {
+  self->pad = gst_pad_new_from_static_template(&src_template, "src");
+  gst_pad_set_activatemode_function(self->pad, activate_mode);
+  gst_pad_set_query_function(self->pad, handle_query);
+  gst_pad_set_event_function(self->pad, handle_upstream_event);
+  gst_pad_use_fixed_caps(self->pad);
+  gst_element_add_pad(GST_ELEMENT(self), self->pad);
+  new (&self->source)
+      std::unique_ptr<Source>(std::make_unique<Source>(GST_ELEMENT(self), self->pad));
+  GST_OBJECT_FLAG_SET(self, GST_ELEMENT_FLAG_SOURCE);
+}

@@ -1,0 +1,15 @@
+// The plugin "mmap".
+#include <gst/gst.h>
+
+#include "elements/gstmmapsink.h"
+#include "elements/gstmmapsrc.h"
+
+static gboolean plugin_init(GstPlugin* plugin) {
+  return gst_element_register(plugin, "mmapsink", GST_RANK_NONE, GST_TYPE_MMAP_SINK) &&
+         gst_element_register(plugin, "mmapsrc", GST_RANK_NONE, GST_TYPE_MMAP_SRC);
+}
+
+#define PACKAGE "gst-mmap"
+GST_PLUGIN_DEFINE(GST_VERSION_MAJOR, GST_VERSION_MINOR, mmap,
+                  "Media between processes of one host, in shared memory", plugin_init,
+                  GST_MMAP_VERSION, "LGPL", "gst-mmap", "gst-mmap")

@@ -1,0 +1,249 @@
+#include "elements/settings.h"
+
+#include <array>
+#include <cctype>
+
+using mmaplink::Endpoint;
+using mmaplink::Error;
+using mmaplink::Failure;
+using mmaplink::Role;
+using mmaplink::Status;
+
+GType gst_mmap_role_get_type(void) {
+  static const GEnumValue values[] = {
+      {static_cast<gint>(Role::server), "Listens on socket-path", "server"},
+      {static_cast<gint>(Role::client), "Connects to socket-path", "client"},
+      {0, nullptr, nullptr}};
+  static const GType type = g_enum_register_static("GstMmapRole", values);
+  return type;
+}
+
+GType gst_mmap_on_disconnect_get_type(void) {
+  using gstmmap::OnDisconnect;
+  static const GEnumValue values[] = {
+      {static_cast<gint>(OnDisconnect::automatic), "none for a server, error for a client", "auto"},
+      {static_cast<gint>(OnDisconnect::none), "Wait for the next peer", "none"},
+      {static_cast<gint>(OnDisconnect::eos), "End the stream", "eos"},
+      {static_cast<gint>(OnDisconnect::error), "Post an error", "error"},
+      {0, nullptr, nullptr}};
+  static const GType type = g_enum_register_static("GstMmapOnDisconnect", values);
+  return type;
+}
+
+namespace gstmmap {
+
+OnDisconnect Settings::resolved_on_disconnect() const {
+  if (on_disconnect != OnDisconnect::automatic) return on_disconnect;
+  return role == Role::server ? OnDisconnect::none : OnDisconnect::error;
+}
+
+void install_common_properties(GObjectClass* klass, Role role) {
+  const auto fixed = static_cast<GParamFlags>(G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS |
+                                              GST_PARAM_MUTABLE_READY);
+  g_object_class_install_property(
+      klass, PROP_SOCKET_PATH,
+      g_param_spec_string("socket-path", "Socket path",
+                          "Path of the control socket, where both processes meet (required; at "
+                          "most 107 bytes)",
+                          nullptr, fixed));
+  g_object_class_install_property(
+      klass, PROP_ROLE,
+      g_param_spec_enum("role", "Role",
+                        "Who listens and who connects, whichever way the data goes. An mmapsink "
+                        "and an mmapsrc with the same socket-path and role share one link",
+                        gst_mmap_role_get_type(), static_cast<gint>(role), fixed));
+  g_object_class_install_property(
+      klass, PROP_MMAP,
+      g_param_spec_string("mmap", "Mmap",
+                          "Which directions are mapped: auto, or yes (both, and the same as "
+                          "auto while payload can't go through the socket)",
+                          "auto", fixed));
+  g_object_class_install_property(
+      klass, PROP_MAX_MEMORY,
+      g_param_spec_uint64("max-memory", "Max memory",
+                          "Bytes of payload memory this side may make (a source makes none while "
+                          "its peer's memory is mapped)",
+                          4096, G_MAXUINT64, guint64{1} << 30, fixed));
+  g_object_class_install_property(
+      klass, PROP_CONNECTION_TIMEOUT,
+      g_param_spec_uint64("connection-timeout", "Connection timeout",
+                          "Nanoseconds without a peer before an error (default: wait for ever)", 0,
+                          G_MAXUINT64, GST_CLOCK_TIME_NONE, fixed));
+  g_object_class_install_property(
+      klass, PROP_ON_DISCONNECT,
+      g_param_spec_enum("on-disconnect", "On disconnect",
+                        "What to do when the peer is gone without having sent EOS",
+                        gst_mmap_on_disconnect_get_type(),
+                        static_cast<gint>(OnDisconnect::automatic), fixed));
+  g_object_class_install_property(
+      klass, PROP_STATS,
+      g_param_spec_boxed("stats", "Statistics",
+                         "Since the start: buffers, bytes, buffers-copied, bytes-copied, dropped; "
+                         "now: in-flight, arenas, arena-bytes, peers; latency-p50 and latency-p99 "
+                         "(ns, publish to receive)",
+                         GST_TYPE_STRUCTURE,
+                         static_cast<GParamFlags>(G_PARAM_READABLE | G_PARAM_STATIC_STRINGS)));
+}
+
+void install_signals(GType type) {
+  for (const char* name : {"client-connected", "client-disconnected"})
+    g_signal_new(name, type, G_SIGNAL_RUN_LAST, 0, nullptr, nullptr, nullptr, G_TYPE_NONE, 2,
+                 G_TYPE_UINT, G_TYPE_UINT);
+}
+
+bool set_common_property(Settings& settings, guint id, const GValue* value) {
+  switch (id) {
+    case PROP_SOCKET_PATH:
+      settings.socket_path.reset();
+      if (const gchar* path = g_value_get_string(value)) settings.socket_path = path;
+      return true;
+    case PROP_ROLE:
+      settings.role = static_cast<Role>(g_value_get_enum(value));
+      return true;
+    case PROP_MMAP:
+      settings.mmap = g_value_get_string(value) ? g_value_get_string(value) : "auto";
+      return true;
+    case PROP_MAX_MEMORY:
+      settings.max_memory = g_value_get_uint64(value);
+      return true;
+    case PROP_CONNECTION_TIMEOUT:
+      settings.connection_timeout = g_value_get_uint64(value);
+      return true;
+    case PROP_ON_DISCONNECT:
+      settings.on_disconnect = static_cast<OnDisconnect>(g_value_get_enum(value));
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool get_common_property(const Settings& settings, guint id, GValue* value) {
+  switch (id) {
+    case PROP_SOCKET_PATH:
+      g_value_set_string(value, settings.socket_path ? settings.socket_path->c_str() : nullptr);
+      return true;
+    case PROP_ROLE:
+      g_value_set_enum(value, static_cast<gint>(settings.role));
+      return true;
+    case PROP_MMAP:
+      g_value_set_string(value, settings.mmap.c_str());
+      return true;
+    case PROP_MAX_MEMORY:
+      g_value_set_uint64(value, settings.max_memory);
+      return true;
+    case PROP_CONNECTION_TIMEOUT:
+      g_value_set_uint64(value, settings.connection_timeout);
+      return true;
+    case PROP_ON_DISCONNECT:
+      g_value_set_enum(value, static_cast<gint>(settings.on_disconnect));
+      return true;
+    default:
+      return false;
+  }
+}
+
+Status check_settings(const Settings& settings) {
+  if (!settings.socket_path || settings.socket_path->empty())
+    return Error{Failure::settings,
+                 "no socket-path is set: give both processes the same path, such as "
+                 "socket-path=/tmp/camera"};
+  if (settings.mmap != "auto" && settings.mmap != "yes" && settings.mmap != "both")
+    return Error{Failure::settings,
+                 "the value in mmap=" + settings.mmap + " is none of: auto, yes, both"};
+  return mmaplink::check_socket_path(*settings.socket_path);
+}
+
+static bool matches(GstElement* element, GType type, const Settings& settings) {
+  if (!G_TYPE_CHECK_INSTANCE_TYPE(element, type)) return false;
+  gchar* path = nullptr;
+  gint role = 0;
+  g_object_get(element, "socket-path", &path, "role", &role, nullptr);
+  const bool same = path != nullptr && settings.socket_path && *settings.socket_path == path &&
+                    role == static_cast<gint>(settings.role);
+  g_free(path);
+  return same;
+}
+
+static bool has_partner(GstIterator* iterator, GType type, const Settings& settings) {
+  struct Search {
+    GType type;
+    const Settings& settings;
+  } search{type, settings};
+  GValue found = G_VALUE_INIT;
+  // 0 means: this is the one.
+  const auto compare = [](gconstpointer item, gconstpointer data) -> gint {
+    const auto* wanted = static_cast<const Search*>(data);
+    auto* element = GST_ELEMENT(g_value_get_object(static_cast<const GValue*>(item)));
+    return matches(element, wanted->type, wanted->settings) ? 0 : 1;
+  };
+  const bool any = gst_iterator_find_custom(iterator, compare, &found, &search);
+  if (any) g_value_unset(&found);
+  gst_iterator_free(iterator);
+  return any;
+}
+
+Endpoint::Key endpoint_key(GstElement* self, const Settings& settings, GType partner) {
+  Endpoint::Key key{*settings.socket_path, settings.role, nullptr};
+  if (settings.role == Role::server) return key;
+  GstObject* bin = gst_element_get_parent(self);
+  if (bin == nullptr) return key;
+  if (GST_IS_BIN(bin) && has_partner(gst_bin_iterate_elements(GST_BIN(bin)), partner, settings)) {
+    key.group = bin;
+  } else {
+    while (GstObject* parent = gst_object_get_parent(bin)) {
+      gst_object_unref(bin);
+      bin = parent;
+    }
+    if (GST_IS_BIN(bin) && has_partner(gst_bin_iterate_recurse(GST_BIN(bin)), partner, settings))
+      key.group = bin;
+  }
+  // Only compared, never followed: the elements that have it are inside.
+  gst_object_unref(bin);
+  return key;
+}
+
+Endpoint::Options endpoint_options(const Settings& settings) {
+  Endpoint::Options options;
+  options.reconnect = settings.resolved_on_disconnect() == OnDisconnect::none;
+  if (settings.connection_timeout < static_cast<guint64>(G_MAXINT64))
+    options.connection_timeout = std::chrono::nanoseconds(settings.connection_timeout);
+  return options;
+}
+
+static GstResourceError code_of(Failure failure) {
+  switch (failure) {
+    case Failure::settings:
+      return GST_RESOURCE_ERROR_SETTINGS;
+    case Failure::not_found:
+    case Failure::timeout:
+      return GST_RESOURCE_ERROR_NOT_FOUND;
+    case Failure::busy:
+    case Failure::refused:
+      return GST_RESOURCE_ERROR_BUSY;
+    case Failure::permission:
+      return GST_RESOURCE_ERROR_NOT_AUTHORIZED;
+    case Failure::no_space:
+    case Failure::limit:
+      return GST_RESOURCE_ERROR_NO_SPACE_LEFT;
+    case Failure::protocol:
+    case Failure::gone:
+      return GST_RESOURCE_ERROR_READ;
+    case Failure::system:
+      break;
+  }
+  return GST_RESOURCE_ERROR_FAILED;
+}
+
+void post_error(GstElement* element, const Error& error) {
+  std::string text = error.text + ".";
+  text[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(text[0])));
+  gst_element_message_full(element, GST_MESSAGE_ERROR, GST_RESOURCE_ERROR, code_of(error.failure),
+                           g_strdup(text.c_str()), nullptr, __FILE__, GST_FUNCTION, __LINE__);
+}
+
+void emit_client_signal(GstElement* element, const char* signal, const mmaplink::Peer& peer) {
+  g_signal_emit_by_name(element, signal, static_cast<guint>(peer.pid),
+                        static_cast<guint>(peer.uid));
+}
+
+}  // namespace gstmmap

@@ -1,0 +1,62 @@
+// The properties that mmapsink and mmapsrc have in common, and what they share besides: how an
+// element finds the one it shares a link with, and how an error reaches the bus.
+#pragma once
+
+#include <gst/gst.h>
+
+#include <optional>
+#include <string>
+
+#include "lib/endpoint.h"
+#include "lib/result.h"
+
+GType gst_mmap_role_get_type(void);
+GType gst_mmap_on_disconnect_get_type(void);
+
+namespace gstmmap {
+
+enum class OnDisconnect { automatic, none, eos, error };
+
+// Guarded by its element's object lock.
+struct Settings {
+  std::optional<std::string> socket_path;
+  mmaplink::Role role;
+  std::string mmap = "auto";
+  guint64 max_memory = guint64{1} << 30;
+  GstClockTime connection_timeout = GST_CLOCK_TIME_NONE;
+  OnDisconnect on_disconnect = OnDisconnect::automatic;
+
+  OnDisconnect resolved_on_disconnect() const;
+};
+
+enum CommonProperty : guint {
+  PROP_SOCKET_PATH = 1,
+  PROP_ROLE,
+  PROP_MMAP,
+  PROP_MAX_MEMORY,
+  PROP_CONNECTION_TIMEOUT,
+  PROP_ON_DISCONNECT,
+  PROP_STATS,
+  PROP_FIRST_OWN,
+};
+
+void install_common_properties(GObjectClass* klass, mmaplink::Role role);
+// Installs client-connected and client-disconnected (pid, uid).
+void install_signals(GType type);
+
+// False where the property is not a common one.
+bool set_common_property(Settings& settings, guint id, const GValue* value);
+bool get_common_property(const Settings& settings, guint id, GValue* value);
+
+// What must be right before the element can go to READY.
+mmaplink::Status check_settings(const Settings& settings);
+
+// Where `self` meets its partner (an element of type `partner` with the same path and role): the
+// bin they are both in, else the pipeline, else the process.
+mmaplink::Endpoint::Key endpoint_key(GstElement* self, const Settings& settings, GType partner);
+mmaplink::Endpoint::Options endpoint_options(const Settings& settings);
+
+void post_error(GstElement* element, const mmaplink::Error& error);
+void emit_client_signal(GstElement* element, const char* signal, const mmaplink::Peer& peer);
+
+}  // namespace gstmmap

@@ -1,0 +1,120 @@
+// What an mmapsink does, without its GObject: buffers and events of one pad into the lanes of all
+// readers of an endpoint.
+//
+// Owned by the element. Threads: the streaming thread (send_…, propose_allocation), the endpoint's
+// thread (on_…), the application's (open … close, stats). `mutex_` guards the readers; it is never
+// held while the endpoint, the sender or the bus is called. A reader that dies is taken off by the
+// endpoint's thread, which wakes the streaming thread.
+#pragma once
+
+#include <gst/base/gstbasesink.h>
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "elements/counters.h"
+#include "elements/payload.h"
+#include "elements/settings.h"
+#include "gst/wire.h"
+#include "lib/endpoint.h"
+#include "lib/sender.h"
+
+namespace gstmmap {
+
+struct SinkSettings : Settings {
+  bool wait_for_connection = false;
+  guint max_buffers = 8;
+  mmaplink::Leaky leaky = mmaplink::Leaky::none;
+  guint perms = 0600;
+};
+
+class Sink final : public mmaplink::EndpointUser {
+ public:
+  explicit Sink(GstBaseSink* element);
+
+  SinkSettings settings;  // under the object lock; those that matter are copied by start()
+
+  bool open();   // NULL → READY
+  void close();  // READY → NULL
+  bool start();
+  void stop();
+  void unlock();
+  void unlock_stop();
+
+  GstFlowReturn send_buffer(GstBuffer* buffer);
+  // Serialized events. False where the event could not be sent and the stream should end.
+  bool send_event(GstEvent* event);
+  void propose_allocation(GstQuery* query);
+  // Any thread. What all readers take, transfer full. As a client this waits for the server: what
+  // the source may deliver is decided there.
+  GstCaps* caps(GstCaps* filter);
+
+  GstStructure* stats() const;
+  guint num_clients() const;
+
+  void on_connected(const std::shared_ptr<mmaplink::Link>& link) override;
+  void on_lanes(const std::shared_ptr<mmaplink::Link>& link) override;
+  void on_note(const std::shared_ptr<mmaplink::Link>& link, const mmaplink::Note& note) override;
+  void on_disconnected(const std::shared_ptr<mmaplink::Link>& link,
+                       const mmaplink::Error& why) override;
+  void on_waiting() override;
+  void on_failed(const mmaplink::Error& why) override;
+
+ private:
+  struct Reader {
+    std::shared_ptr<mmaplink::Link> link;
+    bool has_stickies = false;      // the streaming thread's
+    std::shared_ptr<GstCaps> caps;  // these under mutex_
+    std::optional<Needs> needs;
+    std::optional<uint32_t> eos_done;  // seqnum
+    GstFlowReturn flow = GST_FLOW_OK;
+  };
+  using Readers = std::vector<std::shared_ptr<Reader>>;
+  GstElement* element() const { return GST_ELEMENT(element_); }
+  GstPad* pad() const { return GST_BASE_SINK_PAD(element_); }
+  bool is_client() const { return active_.role == mmaplink::Role::client; }
+
+  void set_sender(std::shared_ptr<mmaplink::Sender> sender);
+  std::shared_ptr<mmaplink::Sender> any_sender() const;  // for threads that may find none
+  void update_reader(const std::shared_ptr<mmaplink::Link>& link, bool reads);
+  Readers readers() const;
+  GstFlowReturn wait_ready();
+  std::optional<GstFlowReturn> is_ready();
+  GstFlowReturn sit_out_interruption();
+  bool send_stickies(Reader& reader);
+  mmaplink::Sender::Published send_event_to(Reader& reader, GstEvent* event);
+  bool wait_for_eos_done(const Readers& readers, uint32_t seqnum);
+  GstCaps* readers_caps(bool& complete) const;
+  GstFlowReturn send_to(Reader& reader, GstBuffer* buffer, bool& dropped);
+  void changed();
+  void look_at_time();
+  void warn_of_missing_side(const mmaplink::Link& link);
+
+  GstBaseSink* const element_;
+  SinkSettings active_;  // since start()
+  std::shared_ptr<mmaplink::Endpoint> endpoint_;
+  std::shared_ptr<mmaplink::Sender> sender_;  // from start() to close(); changed under mutex_
+  GstAllocator* allocator_ = nullptr;         // owned, from start() to stop()
+
+  mutable std::mutex mutex_;
+  Readers readers_;
+  bool done_ = false;  // the stream came to its end over there: a hang-up is no surprise
+  GstFlowReturn ended_ = GST_FLOW_OK;  // what upstream is told: the peer is gone or wants no more
+
+  std::atomic<uint64_t> changes_{1};  // of what is_ready() looks at
+
+  // The streaming thread's.
+  bool has_preroll_lock_ = false;  // in what it is doing now
+  bool look_at_time_ = true;
+  uint64_t base_time_ = mmaplink::kNoBaseTime;
+  Payload payload_;
+  Readers ready_readers_;       // as of …
+  uint64_t ready_changes_ = 0;  // … this count of changes_; 0: not ready
+
+  Counters counters_;
+};
+
+}  // namespace gstmmap

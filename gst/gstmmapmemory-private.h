@@ -1,0 +1,50 @@
+// The C++ side of GstMmapMemory, for the pool and the elements.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "gst/gstmmapmemory.h"
+#include "lib/arena.h"
+#include "lib/receive_lane.h"
+#include "lib/sender.h"
+
+namespace gstmmap {
+
+// What an allocator does when max-memory is used up.
+enum class WhenFull { wait, fail };
+
+// An allocator of a sender's memory; it keeps the sender. Transfer full.
+GstAllocator* allocator_new(std::shared_ptr<mmaplink::Sender> sender, WhenFull when_full);
+// The sender of one of our allocators; nullptr for others.
+mmaplink::Sender* allocator_sender(GstAllocator* allocator);
+
+// Gives a descriptor back when it goes.
+class GiveBack {
+ public:
+  GiveBack() = default;
+  GiveBack(std::shared_ptr<mmaplink::ReceiveLane> lane, uint64_t ticket)
+      : lane_(std::move(lane)), ticket_(ticket) {}
+  GiveBack(GiveBack&& other) noexcept
+      : lane_(std::move(other.lane_)), ticket_(std::exchange(other.ticket_, 0)) {}
+  GiveBack& operator=(GiveBack&&) = delete;
+  ~GiveBack() {
+    if (ticket_ != 0) lane_->give_back(ticket_);
+  }
+
+ private:
+  std::shared_ptr<mmaplink::ReceiveLane> lane_;
+  uint64_t ticket_ = 0;
+};
+
+// Read-only memory over what a peer sent. Transfer full. The second is for one of several memories
+// that came with one descriptor.
+GstMemory* memory_new_received(mmaplink::View view, GiveBack give_back);
+GstMemory* memory_new_received(mmaplink::View view, std::shared_ptr<GiveBack> give_back);
+
+// Where a memory lies, if it is in an arena of `store`: recognised by its type, or by its address
+// where an element wrapped it.
+std::optional<mmaplink::Place> memory_place(GstMemory* memory, const mmaplink::ArenaStore& store);
+
+}  // namespace gstmmap

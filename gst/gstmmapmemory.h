@@ -1,0 +1,47 @@
+/* GstMemory in an arena: sealed shared memory that mmapsink and mmapsrc pass between processes.
+ *
+ * A sender's memory is writable and comes from an allocator or pool that mmapsink proposes. A
+ * receiver's memory is read-only (GST_MEMORY_FLAG_READONLY), and is given back to the sender when
+ * its last reference is dropped; it stays readable after the sender, the link and the elements are
+ * gone.
+ */
+#pragma once
+
+#include "mmap-prelude.h"
+
+G_BEGIN_DECLS
+
+#define GST_MMAP_MEMORY_TYPE "MmapMemory"
+
+#define GST_TYPE_MMAP_ALLOCATOR (gst_mmap_allocator_get_type())
+GST_MMAP_API GType gst_mmap_allocator_get_type(void);
+
+/**
+ * gst_is_mmap_memory:
+ * @mem: a #GstMemory
+ *
+ * Returns: %TRUE if @mem lies in an arena, this process's own or a peer's. Any thread.
+ */
+GST_MMAP_API gboolean gst_is_mmap_memory(GstMemory* mem);
+
+/**
+ * gst_mmap_memory_get_fd:
+ * @mem: memory for which gst_is_mmap_memory() is true
+ *
+ * The same arena has the same inode (fstat(2)) in the process that writes it and in those that read
+ * it.
+ *
+ * Returns: the descriptor of the arena @mem lies in, valid as long as @mem is; -1 for other memory.
+ * Not to be closed.
+ */
+GST_MMAP_API gint gst_mmap_memory_get_fd(GstMemory* mem);
+
+/**
+ * gst_mmap_memory_get_offset:
+ * @mem: memory for which gst_is_mmap_memory() is true
+ *
+ * Returns: where the first valid byte of @mem lies in its arena, in bytes; 0 for other memory.
+ */
+GST_MMAP_API guint64 gst_mmap_memory_get_offset(GstMemory* mem);
+
+G_END_DECLS

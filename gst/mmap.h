@@ -1,0 +1,4 @@
+/* The one header an application includes: <gst/mmap/mmap.h>. */
+#pragma once
+
+#include "gstmmapmemory.h"

@@ -1,0 +1,138 @@
+#include "gst/wire.h"
+
+#include <gst/video/video.h>
+
+#include "gst/bytes.h"
+#include "gst/gstmmapmemory-private.h"
+#include "gst/wire-meta.h"
+
+namespace gstmmap {
+
+using mmaplink::Descriptor;
+using mmaplink::Incoming;
+using mmaplink::Place;
+
+// --- notices ----------------------------------------------------------------------------------
+
+template <class T>
+static std::vector<std::byte> plain(const T& value) {
+  std::vector<std::byte> bytes;
+  BytesOut(bytes).put(value);
+  return bytes;
+}
+
+template <class T>
+static std::optional<T> from_plain(std::span<const std::byte> bytes) {
+  BytesIn from(bytes);
+  const T value = from.get<T>();
+  return from.complete() ? std::optional(value) : std::nullopt;
+}
+
+std::vector<std::byte> encode(const Needs& needs) { return plain(needs); }
+std::vector<std::byte> encode(const Flow& flow) { return plain(static_cast<int32_t>(flow.flow)); }
+std::vector<std::byte> encode(uint32_t seqnum) { return plain(seqnum); }
+
+std::optional<Needs> decode_needs(std::span<const std::byte> bytes) {
+  return from_plain<Needs>(bytes);
+}
+
+std::optional<uint32_t> decode_seqnum(std::span<const std::byte> bytes) {
+  return from_plain<uint32_t>(bytes);
+}
+
+std::optional<Flow> decode_flow(std::span<const std::byte> bytes) {
+  const auto value = from_plain<int32_t>(bytes);
+  if (!value || *value > GST_FLOW_OK || *value < GST_FLOW_CUSTOM_ERROR_2) return std::nullopt;
+  return Flow{static_cast<GstFlowReturn>(*value)};
+}
+
+std::vector<std::byte> encode(GstCaps* caps) {
+  std::vector<std::byte> bytes;
+  gchar* text = gst_caps_to_string(caps);
+  BytesOut(bytes).text(text);
+  g_free(text);
+  return bytes;
+}
+
+GstCaps* decode_caps(std::span<const std::byte> bytes) {
+  BytesIn from(bytes);
+  const std::string text = from.rest_as_text();
+  return from.good() ? gst_caps_from_string(text.c_str()) : nullptr;
+}
+
+// --- buffers ------------------------------------------------------------------------------------
+
+namespace {
+
+// GstMiniObject's own flags and the pool's mark of changed memory mean nothing to another process.
+constexpr uint32_t kBufferFlags =
+    ~static_cast<uint32_t>(GST_MINI_OBJECT_FLAG_LAST - 1) & ~uint32_t{GST_BUFFER_FLAG_TAG_MEMORY};
+
+struct MorePlace {
+  uint64_t offset;
+  uint64_t size;
+  uint32_t arena;
+  uint32_t zero;
+};
+
+}  // namespace
+
+void encode_buffer(GstBuffer* buffer, std::span<const Place> places, std::span<const size_t> sizes,
+                   Descriptor& descriptor, std::vector<std::byte>& extra) {
+  descriptor.kind = static_cast<uint32_t>(Item::buffer);
+  descriptor.flags = GST_BUFFER_FLAGS(buffer) & kBufferFlags;
+  descriptor.pts = GST_BUFFER_PTS(buffer);
+  descriptor.dts = GST_BUFFER_DTS(buffer);
+  descriptor.duration = GST_BUFFER_DURATION(buffer);
+  descriptor.media_offset = GST_BUFFER_OFFSET(buffer);
+  descriptor.media_offset_end = GST_BUFFER_OFFSET_END(buffer);
+  if (!places.empty()) {
+    descriptor.arena = places[0].arena->number();
+    descriptor.offset = places[0].offset;
+    descriptor.size = sizes[0];
+  }
+  extra.clear();
+  BytesOut to(extra);
+  const uint64_t more = places.empty() ? 0 : places.size() - 1;
+  to.put(more);
+  for (size_t i = 1; i < places.size(); ++i)
+    to.put(MorePlace{places[i].offset, sizes[i], places[i].arena->number(), 0});
+  const size_t before = extra.size();
+  encode_metas(buffer, extra);
+  if (more == 0 && extra.size() == before) extra.clear();
+}
+
+GstBuffer* decode_buffer(Incoming& item, const std::shared_ptr<mmaplink::ReceiveLane>& lane) {
+  const Descriptor& descriptor = item.descriptor;
+  GiveBack give_back(lane, descriptor.ticket);
+  GstBuffer* buffer = gst_buffer_new();
+  GST_BUFFER_FLAGS(buffer) |= descriptor.flags & kBufferFlags;
+  GST_BUFFER_PTS(buffer) = descriptor.pts;
+  GST_BUFFER_DTS(buffer) = descriptor.dts;
+  GST_BUFFER_DURATION(buffer) = descriptor.duration;
+  GST_BUFFER_OFFSET(buffer) = descriptor.media_offset;
+  GST_BUFFER_OFFSET_END(buffer) = descriptor.media_offset_end;
+  BytesIn from(item.extra);
+  const uint64_t more = item.extra.empty() ? 0 : from.get<uint64_t>();
+  bool good = from.good() && more < kMostMemories && (more == 0 || item.memory.arena);
+  if (good && more == 0) {
+    if (item.memory.arena)
+      gst_buffer_append_memory(buffer,
+                               memory_new_received(std::move(item.memory), std::move(give_back)));
+  } else if (good) {
+    const auto shared = std::make_shared<GiveBack>(std::move(give_back));
+    gst_buffer_append_memory(buffer, memory_new_received(std::move(item.memory), shared));
+    for (uint64_t i = 0; good && i < more; ++i) {
+      const auto place = from.get<MorePlace>();
+      auto view = lane->resolve(place.arena, place.offset, place.size);
+      good = view && view->arena && place.size > 0;
+      if (good) gst_buffer_append_memory(buffer, memory_new_received(std::move(*view), shared));
+    }
+  }
+  good = good && from.good() && decode_metas(from, buffer);
+  GST_BUFFER_FLAG_UNSET(buffer, GST_BUFFER_FLAG_TAG_MEMORY);
+  if (!good) gst_clear_buffer(&buffer);
+  return buffer;
+}
+
+}  // namespace gstmmap

@@ -1,0 +1,69 @@
+// One control connection: whole messages out and in, descriptors with them. It never blocks.
+//
+// send() may be called by any thread: what the socket does not take at once is kept, up to a limit,
+// and goes out when the endpoint's thread finds the socket writable. receive() is that thread's.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "lib/fd.h"
+#include "lib/message.h"
+#include "lib/result.h"
+
+namespace mmaplink {
+
+class Channel {
+ public:
+  struct Received {
+    Message message;
+    Fd fd;  // where carries_fd(message)
+  };
+
+  explicit Channel(Fd socket);
+
+  int fd() const { return socket_.get(); }
+
+  // `keep` owns the descriptor until it is sent. A peer that reads nothing is an error in the end.
+  Status send(const Message& message, int fd = -1, std::shared_ptr<const void> keep = nullptr);
+  // Goes on with what is kept.
+  Status flush();
+  bool wants_to_write() const;
+  // Called, by whichever thread sends, when the socket has not taken everything: somebody must see
+  // when it is writable, and flush(). To be set before another thread sends.
+  void on_backlog(std::function<void()> call) { on_backlog_ = std::move(call); }
+
+  // Reads what is there. `each` gets the messages in order and returns false to stop. The result
+  // is true while the peer is connected, false when it has hung up.
+  Result<bool> receive(const std::function<bool(Received)>& each);
+
+  // Ends the connection; the endpoint's thread sees the hang-up. Any thread.
+  void shut_down();
+
+ private:
+  struct Pending {
+    std::vector<std::byte> bytes;
+    size_t sent = 0;
+    int fd = -1;
+    std::shared_ptr<const void> keep;
+  };
+
+  Status flush_locked();
+  Result<bool> read_some();  // false: end of file
+  Result<std::optional<Received>> next();
+
+  Fd socket_;
+  std::function<void()> on_backlog_;
+  mutable std::mutex mutex_;
+  std::deque<Pending> pending_;
+  size_t pending_bytes_ = 0;
+  std::vector<std::byte> input_;
+  size_t input_used_ = 0;  // parsed bytes at its beginning
+  std::deque<Fd> input_fds_;
+  bool would_block_ = false;
+};
+
+}  // namespace mmaplink

@@ -1,0 +1,460 @@
+#include "lib/endpoint.h"
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace mmaplink {
+
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr auto kTryAgain = milliseconds(50);  // a client without a server
+constexpr auto kSayWaiting = seconds(2);
+constexpr auto kGreeting = seconds(5);  // for a handshake to complete
+constexpr size_t kMostConnections = 1024;
+
+std::mutex registry_mutex;
+std::map<Endpoint::Key, std::weak_ptr<Endpoint>>& registry() {
+  static auto& map = *new std::map<Endpoint::Key, std::weak_ptr<Endpoint>>;
+  return map;
+}
+
+std::string name_of(const Peer& peer) {
+  return peer.pid != 0 ? "process " + std::to_string(peer.pid) : "a process of another namespace";
+}
+
+}  // namespace
+
+// --- who is there ---------------------------------------------------------------------------
+
+Result<std::shared_ptr<Endpoint>> Endpoint::attach(const Key& key, Side side, EndpointUser& user) {
+  const std::lock_guard lock(registry_mutex);
+  auto& known = registry()[key];
+  auto endpoint = known.lock();
+  if (endpoint && endpoint->is_attached(side)) {
+    if (key.role == Role::server)
+      return Error{Failure::busy,
+                   std::string("another ") + (side == Side::sink ? "mmapsink" : "mmapsrc") +
+                       " of this process is already the server on socket-path " + key.path};
+    endpoint = std::make_shared<Endpoint>(key);
+  } else if (!endpoint) {
+    endpoint = std::make_shared<Endpoint>(key);
+    known = endpoint;
+  }
+  const std::lock_guard inner(endpoint->mutex_);
+  endpoint->side(side).user = &user;
+  return endpoint;
+}
+
+void Endpoint::detach(Side which) {
+  stop(which);
+  const std::lock_guard lock(registry_mutex);
+  const std::lock_guard inner(mutex_);
+  side(which) = User{};
+  const bool empty = users_[0].user == nullptr && users_[1].user == nullptr;
+  const auto found = registry().find(key_);
+  if (empty && found != registry().end() && found->second.lock().get() == this)
+    registry().erase(found);
+}
+
+bool Endpoint::is_attached(Side which) const {
+  const std::lock_guard lock(mutex_);
+  return side(which).user != nullptr;
+}
+
+bool Endpoint::is_started(Side which) const {
+  const std::lock_guard lock(mutex_);
+  return side(which).started;
+}
+
+Endpoint::~Endpoint() = default;
+
+// What it takes to listen or to connect.
+Status Endpoint::open(const Options& options) {
+  if (auto good = check_socket_path(key_.path); !good) return good;
+  if (key_.role == Role::server) {
+    auto listener = Listener::open(key_.path, options.mode);
+    if (!listener) return listener.error();
+    listener_.emplace(std::move(*listener));
+  }
+  epoll_ = Fd(epoll_create1(EPOLL_CLOEXEC));
+  wake_ = std::make_shared<const Fd>(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!epoll_ || !*wake_) return system_error(errno, "watching " + key_.path);
+  if (auto watched = watch(wake_->get()); !watched) return watched;
+  if (listener_)
+    if (auto watched = watch(listener_->fd()); !watched) return watched;
+  quit_ = false;
+  said_waiting_ = false;
+  wants_connection_ = key_.role == Role::client;
+  next_try_ = Clock::now();
+  says_waiting_ = Clock::now() + kSayWaiting;
+  return ok();
+}
+
+void Endpoint::close() {
+  listener_.reset();
+  epoll_.reset();
+  wake_.reset();
+}
+
+Status Endpoint::start(Side which, const Options& options) {
+  const std::lock_guard change(change_mutex_);
+  std::unique_lock lock(mutex_);
+  if (!any_started()) {
+    if (auto opened = open(options); !opened) {
+      close();
+      return opened;
+    }
+  }
+  User& user = side(which);
+  user.started = true;
+  user.options = options;
+  if (options.connection_timeout) user.gives_up = Clock::now() + *options.connection_timeout;
+  for (auto& [fd, connection] : connections_)
+    if (connection.link) user.user->on_connected(connection.link);
+  tell_lanes();
+  if (!thread_.joinable()) {
+    thread_ = std::thread([this] { run(); });
+  } else {
+    eventfd_write(wake_->get(), 1);  // for the new deadline
+  }
+  return ok();
+}
+
+void Endpoint::stop(Side which) {
+  const std::lock_guard change(change_mutex_);
+  std::thread thread;
+  {
+    const std::lock_guard lock(mutex_);
+    User& user = side(which);
+    if (!user.started) return;
+    user.started = false;
+    user.gives_up = Deadline::max();
+    if (any_started()) {
+      tell_lanes();
+      return;
+    }
+    quit_ = true;
+    eventfd_write(wake_->get(), 1);
+    thread = std::move(thread_);
+  }
+  thread.join();
+  const std::lock_guard lock(mutex_);
+  for (auto& [fd, connection] : connections_) {
+    if (connection.link) connection.link->end();
+    // Whoever still has the link must not keep the peer waiting.
+    connection.channel->shut_down();
+  }
+  connections_.clear();
+  close();
+}
+
+Lanes Endpoint::own_lanes() const { return {side(Side::sink).started, side(Side::src).started}; }
+
+void Endpoint::tell_lanes() {
+  for (auto& [fd, connection] : connections_) {
+    if (!connection.link) continue;
+    if (auto said = connection.channel->send(own_lanes()); !said)
+      connection.link->hang_up(said.error().text);
+  }
+}
+
+template <class Call>
+void Endpoint::each_user(Call call) {
+  for (User& user : users_)
+    if (user.started) call(*user.user);
+}
+
+// --- the endpoint's thread --------------------------------------------------------------------
+
+Status Endpoint::watch(int fd) {
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLRDHUP;
+  event.data.fd = fd;
+  if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0)
+    return system_error(errno, "watching " + key_.path);
+  return ok();
+}
+
+std::shared_ptr<Channel> Endpoint::make_channel(Fd socket) {
+  auto channel = std::make_shared<Channel>(std::move(socket));
+  // Another thread sent more than the socket takes: our thread looks for EPOLLOUT from now on.
+  channel->on_backlog([wake = wake_] { eventfd_write(wake->get(), 1); });
+  return channel;
+}
+
+void Endpoint::run() {
+  std::array<epoll_event, 32> events;
+  for (;;) {
+    int timeout = -1;
+    {
+      const std::lock_guard lock(mutex_);
+      if (quit_) return;
+      for (auto& [fd, connection] : connections_) {
+        epoll_event event{};
+        event.events = EPOLLIN | EPOLLRDHUP;
+        if (connection.channel->wants_to_write()) event.events |= EPOLLOUT;
+        event.data.fd = fd;
+        epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event);
+      }
+      const Deadline next = next_deadline();
+      if (next != Deadline::max())
+        timeout = static_cast<int>(
+            std::max<int64_t>(0, std::chrono::ceil<milliseconds>(next - Clock::now()).count()));
+    }
+    const int count = epoll_wait(epoll_.get(), events.data(), events.size(), timeout);
+    const std::lock_guard lock(mutex_);
+    if (quit_) return;
+    for (int i = 0; i < count; ++i) {
+      const int fd = events[static_cast<size_t>(i)].data.fd;
+      if (fd == wake_->get()) {
+        eventfd_t ignored;
+        eventfd_read(fd, &ignored);
+      } else if (listener_ && fd == listener_->fd()) {
+        accept_clients();
+      } else {
+        serve(fd, events[static_cast<size_t>(i)].events == EPOLLOUT);
+      }
+    }
+    check_deadlines();
+  }
+}
+
+Deadline Endpoint::next_deadline() {
+  Deadline next = Deadline::max();
+  bool linked = false;
+  for (const auto& [fd, connection] : connections_) {
+    next = std::min(next, connection.greets_by);
+    linked |= connection.link != nullptr;
+  }
+  if (linked) return next;
+  for (const User& user : users_) next = std::min(next, user.gives_up);
+  if (wants_connection_ && connections_.empty()) next = std::min(next, next_try_);
+  return next;
+}
+
+void Endpoint::check_deadlines() {
+  const Deadline now = Clock::now();
+  std::vector<int> silent;
+  bool linked = false;
+  for (const auto& [fd, connection] : connections_) {
+    if (connection.greets_by <= now) silent.push_back(fd);
+    linked |= connection.link != nullptr;
+  }
+  for (const int fd : silent) drop(fd, Error{Failure::timeout, "the peer did not greet in time"});
+  if (linked) return;
+  for (User& user : users_) {
+    if (!user.started || user.gives_up > now) continue;
+    user.gives_up = Deadline::max();
+    user.user->on_failed(Error{
+        Failure::timeout, std::string("no ") +
+                              (key_.role == Role::server ? "client came to " : "server was on ") +
+                              key_.path + " within connection-timeout"});
+  }
+  if (!wants_connection_ || !connections_.empty()) return;
+  if (next_try_ <= now) try_connect();
+  if (connections_.empty() && !said_waiting_ && says_waiting_ <= now) {
+    said_waiting_ = true;
+    for (User& user : users_) {
+      if (!user.started) continue;
+      user.user->on_waiting();
+      break;  // one line is enough
+    }
+  }
+}
+
+void Endpoint::accept_clients() {
+  for (;;) {
+    auto socket = listener_->accept();
+    if (!socket || !*socket) return;  // out of descriptors: the client stays in the backlog
+    auto peer = peer_of(*socket);
+    const int fd = socket->get();
+    if (!peer || connections_.size() >= kMostConnections) continue;
+    if (!watch(fd)) continue;
+    Connection connection;
+    connection.channel = make_channel(std::move(*socket));
+    connection.peer = *peer;
+    connection.greets_by = Clock::now() + kGreeting;
+    connections_.emplace(fd, std::move(connection));
+  }
+}
+
+void Endpoint::try_connect() {
+  next_try_ = Clock::now() + kTryAgain;
+  auto socket = connect_to(key_.path);
+  if (!socket) {
+    if (socket.error().failure != Failure::not_found) fail(socket.error());
+    return;
+  }
+  auto peer = peer_of(*socket);
+  auto half = Link::make_half();
+  if (!half) return fail(half.error());
+  const int fd = socket->get();
+  if (auto watched = watch(fd); !watched || !peer)
+    return fail(watched ? peer.error() : watched.error());
+  Connection connection;
+  connection.channel = make_channel(std::move(*socket));
+  connection.half = *half;
+  connection.peer = *peer;
+  connection.greets_by = Clock::now() + kGreeting;
+  const auto said =
+      connection.channel->send(Hello{kVersion, own_lanes()}, (*half)->fd.get(), *half);
+  connections_.emplace(fd, std::move(connection));
+  if (!said) drop(fd, said.error());
+}
+
+void Endpoint::serve(int fd, bool writable_only) {
+  const auto found = connections_.find(fd);
+  if (found == connections_.end()) return;
+  Connection& connection = found->second;
+  if (auto sent = connection.channel->flush(); !sent) return drop(fd, sent.error());
+  if (writable_only) return;
+  bool good = true;
+  auto open = connection.channel->receive([&](Channel::Received received) {
+    good = handle(connection, std::move(received));
+    return good;
+  });
+  if (!good) return;  // handle() has dropped it
+  if (!open) {
+    if (open.error().failure == Failure::protocol && connection.link)
+      connection.link->hang_up(open.error().text);
+    return drop(fd, open.error());
+  }
+  if (!*open)
+    drop(fd, Error{Failure::gone, name_of(connection.peer) + " on " + key_.path + " hung up"});
+}
+
+// False when the connection is no more.
+bool Endpoint::handle(Connection& connection, Channel::Received received) {
+  const int fd = connection.channel->fd();
+  Status good = ok();
+  if (const auto* hello = std::get_if<Hello>(&received.message)) {
+    good = greet_client(connection, *hello, received.fd);
+  } else if (const auto* welcome = std::get_if<Welcome>(&received.message)) {
+    good = greeted_by_server(connection, *welcome, received.fd);
+  } else if (const auto* refuse = std::get_if<Refuse>(&received.message)) {
+    drop(fd, Error{Failure::refused,
+                   name_of(connection.peer) + " on " + key_.path + ": " + refuse->text});
+    return false;
+  } else if (!connection.link) {
+    good = Error{Failure::protocol, "a control message before the handshake"};
+  } else if (const auto* lanes = std::get_if<Lanes>(&received.message)) {
+    connection.link->set_peer_lanes(*lanes);
+    each_user([&](EndpointUser& user) { user.on_lanes(connection.link); });
+  } else if (const auto* made = std::get_if<ArenaMade>(&received.message)) {
+    good = connection.link->receive_lane()->add_arena(made->number, std::move(received.fd),
+                                                      made->size);
+    // Whoever waits for this arena looks again.
+    each_user([&](EndpointUser& user) { user.on_lanes(connection.link); });
+  } else if (const auto* retired = std::get_if<ArenaRetired>(&received.message)) {
+    good = connection.link->receive_lane()->retire_arena(retired->number);
+  } else if (const auto* note = std::get_if<Note>(&received.message)) {
+    each_user([&](EndpointUser& user) { user.on_note(connection.link, *note); });
+  }
+  if (good) return true;
+  if (connection.link) {
+    connection.link->hang_up(good.error().text);
+  } else if (auto said = connection.channel->send(Refuse{good.error().text}); !said) {
+    // It is dropped all the same.
+  }
+  drop(fd, good.error());
+  return false;
+}
+
+Status Endpoint::may_enter(const Connection& connection) const {
+  // The mode of the socket decides, as far as it is open to others at all.
+  const mode_t mode = std::max(side(Side::sink).options.mode, side(Side::src).options.mode);
+  const uid_t uid = connection.peer.uid;
+  if (uid != geteuid() && uid != 0 && (mode & 077) == 0)
+    return Error{Failure::refused, "uid " + std::to_string(uid) + " may not connect"};
+  // A source reads one stream: an endpoint that has one serves one client.
+  if (side(Side::src).user != nullptr)
+    for (const auto& [fd, other] : connections_)
+      if (other.link)
+        return Error{Failure::refused, "serving another client, " + name_of(other.peer)};
+  return ok();
+}
+
+Status Endpoint::greet_client(Connection& connection, const Hello& hello, const Fd& fd) {
+  if (key_.role != Role::server || connection.link)
+    return Error{Failure::protocol, "a greeting out of turn"};
+  if (hello.version != kVersion)
+    return Error{Failure::refused, "this server speaks version " + std::to_string(kVersion) +
+                                       " of the link, the client version " +
+                                       std::to_string(hello.version)};
+  if (auto may = may_enter(connection); !may) return may;
+  auto half = Link::make_half();
+  if (!half) return half.error();
+  auto link = Link::make(connection.channel, *half, fd, connection.peer);
+  if (!link) return link.error();
+  if (auto said =
+          connection.channel->send(Welcome{kVersion, own_lanes()}, (*half)->fd.get(), *half);
+      !said)
+    return said;
+  connection.link = *link;
+  adopt(connection, hello.lanes);
+  return ok();
+}
+
+Status Endpoint::greeted_by_server(Connection& connection, const Welcome& welcome, const Fd& fd) {
+  if (key_.role != Role::client || connection.link)
+    return Error{Failure::protocol, "a greeting out of turn"};
+  if (welcome.version != kVersion)
+    return Error{Failure::refused, "this client speaks version " + std::to_string(kVersion) +
+                                       " of the link, the server version " +
+                                       std::to_string(welcome.version)};
+  auto link = Link::make(connection.channel, connection.half, fd, connection.peer);
+  if (!link) return link.error();
+  connection.link = *link;
+  adopt(connection, welcome.lanes);
+  return ok();
+}
+
+void Endpoint::adopt(Connection& connection, Lanes peer_lanes) {
+  connection.greets_by = Deadline::max();
+  connection.link->set_peer_lanes(peer_lanes);
+  // What was started between our greeting and now.
+  if (auto said = connection.channel->send(own_lanes()); !said)
+    connection.link->hang_up(said.error().text);
+  each_user([&](EndpointUser& user) { user.on_connected(connection.link); });
+}
+
+void Endpoint::drop(int fd, const Error& why) {
+  const auto found = connections_.find(fd);
+  if (found == connections_.end()) return;
+  Connection connection = std::move(found->second);
+  connections_.erase(found);
+  epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+  const bool again = std::any_of(users_.begin(), users_.end(), [](const User& user) {
+    return user.started && user.options.reconnect;
+  });
+  next_try_ = Clock::now() + kTryAgain;
+  for (User& user : users_)
+    if (user.started && user.options.connection_timeout)
+      user.gives_up = Clock::now() + *user.options.connection_timeout;
+  connection.channel->shut_down();
+  if (connection.link) {
+    connection.link->end();
+    const auto own_reason = connection.link->hung_up_because();
+    const Error reason = own_reason
+                             ? Error{Failure::protocol, "hung up on " + name_of(connection.peer) +
+                                                            " on " + key_.path + ": " + *own_reason}
+                             : why;
+    if (key_.role == Role::client && !again) wants_connection_ = false;
+    each_user([&](EndpointUser& user) { user.on_disconnected(connection.link, reason); });
+  } else if (key_.role == Role::client && !again && why.failure != Failure::gone) {
+    fail(why);
+  }
+}
+
+void Endpoint::fail(const Error& why) {
+  wants_connection_ = false;
+  each_user([&](EndpointUser& user) { user.on_failed(why); });
+}
+
+}  // namespace mmaplink

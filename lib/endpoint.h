@@ -1,0 +1,139 @@
+// A socket-path in a role inside one process: where a sink and a source meet and share a link.
+//
+// Elements attach (so that it is known which sides there are), start (the first one listens or
+// connects), stop and detach. One thread per started endpoint watches all of its sockets: accepts,
+// reads control messages, sees hang-ups, and tells the users. That thread is the only one that
+// reads a control socket.
+//
+// Threads: attach … detach by the application's threads. A user is called by the endpoint's thread,
+// or inside start(), never after stop() has returned. It must not block, nor stop the endpoint.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <tuple>
+#include <vector>
+
+#include "lib/link.h"
+#include "lib/socket.h"
+
+namespace mmaplink {
+
+enum class Role { server, client };
+enum class Side { sink, src };
+
+class EndpointUser {
+ public:
+  virtual ~EndpointUser() = default;
+  // The handshake is done. For links that were there before start(), inside start().
+  virtual void on_connected(const std::shared_ptr<Link>& link) = 0;
+  // What the peer has at its ends changed.
+  virtual void on_lanes(const std::shared_ptr<Link>& link) = 0;
+  virtual void on_note(const std::shared_ptr<Link>& link, const Note& note) = 0;
+  // link->alive() is false from here; what it published before can still be taken.
+  virtual void on_disconnected(const std::shared_ptr<Link>& link, const Error& why) = 0;
+  // Still no server there; said once.
+  virtual void on_waiting() = 0;
+  // There is no link, and there will be none: refused, or nobody came in time.
+  virtual void on_failed(const Error& why) = 0;
+};
+
+class Endpoint : public std::enable_shared_from_this<Endpoint> {
+ public:
+  // Elements that share a link have equal keys. `group` is the bin or pipeline that a pair of
+  // client elements has in common, nullptr for the process; a server has one endpoint per path.
+  struct Key {
+    std::string path;
+    Role role = Role::client;
+    const void* group = nullptr;
+    auto tie() const { return std::tie(path, role, group); }
+    friend bool operator<(const Key& a, const Key& b) { return a.tie() < b.tie(); }
+  };
+  struct Options {
+    mode_t mode = 0600;                                          // of a server's socket
+    bool reconnect = false;                                      // after a hang-up, as a client
+    std::optional<std::chrono::nanoseconds> connection_timeout;  // while there is no link
+  };
+
+  // Failure::busy where a server has this side already; a client gets an endpoint of its own then.
+  static Result<std::shared_ptr<Endpoint>> attach(const Key& key, Side side, EndpointUser& user);
+  void detach(Side side);
+
+  Status start(Side side, const Options& options);
+  void stop(Side side);
+
+  const std::string& path() const { return key_.path; }
+  Role role() const { return key_.role; }
+  bool is_attached(Side side) const;
+  bool is_started(Side side) const;
+
+  explicit Endpoint(Key key) : key_(std::move(key)) {}
+  ~Endpoint();
+
+ private:
+  struct User {
+    EndpointUser* user = nullptr;  // attached
+    bool started = false;
+    Options options;
+    Deadline gives_up = Deadline::max();
+  };
+  struct Connection {
+    std::shared_ptr<Channel> channel;
+    std::shared_ptr<SealedMemory> half;
+    std::shared_ptr<Link> link;  // after the handshake
+    Peer peer;
+    Deadline greets_by = Deadline::max();
+  };
+  using Connections = std::map<int, Connection>;  // by descriptor
+
+  Status open(const Options& options);
+  void close();
+  void run();
+  Status watch(int fd);
+  std::shared_ptr<Channel> make_channel(Fd socket);
+  Deadline next_deadline();
+  void check_deadlines();
+  void accept_clients();
+  void try_connect();
+  bool handle(Connection& connection, Channel::Received received);
+  Status greet_client(Connection& connection, const Hello& hello, const Fd& fd);
+  Status greeted_by_server(Connection& connection, const Welcome& welcome, const Fd& fd);
+  Status may_enter(const Connection& connection) const;
+  void serve(int fd, bool writable_only);
+  void drop(int fd, const Error& why);
+  void adopt(Connection& connection, Lanes peer_lanes);
+  void fail(const Error& why);
+  Lanes own_lanes() const;
+  void tell_lanes();
+  template <class Call>
+  void each_user(Call call);
+  User& side(Side which) { return users_[static_cast<size_t>(which)]; }
+  const User& side(Side which) const { return users_[static_cast<size_t>(which)]; }
+  bool any_started() const { return users_[0].started || users_[1].started; }
+
+  const Key key_;
+  std::mutex change_mutex_;  // one start() or stop() at a time; taken before mutex_
+  // Held while users are called and while the state below changes. Recursive, as a user may ask
+  // is_attached() and send notes from inside a call.
+  mutable std::recursive_mutex mutex_;
+  std::array<User, 2> users_;
+  Connections connections_;
+  std::optional<Listener> listener_;
+  Fd epoll_;
+  std::shared_ptr<const Fd> wake_;  // also of the channels, which may outlive us
+  std::thread thread_;
+  bool quit_ = false;
+  bool wants_connection_ = false;  // as a client
+  bool said_waiting_ = false;
+  Deadline next_try_;
+  Deadline says_waiting_;
+};
+
+}  // namespace mmaplink

@@ -1,0 +1,79 @@
+// One connection of two processes: a control channel and a region, which is two halves. It lives
+// from handshake to hang-up and is never reused.
+//
+// Owned by its endpoint while connected, and shared with whoever sends or receives over it. The
+// endpoint's thread reads its messages; any thread may send. When the peer dies the endpoint's
+// thread calls end(): waiters wake up, and what the peer held is free.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <unordered_set>
+
+#include "lib/channel.h"
+#include "lib/receive_lane.h"
+#include "lib/send_lane.h"
+#include "lib/socket.h"
+
+namespace mmaplink {
+
+class Link {
+ public:
+  // Maps the peer's half. `own` was, or will be, sent to it.
+  static Result<std::shared_ptr<Link>> make(std::shared_ptr<Channel> channel,
+                                            std::shared_ptr<SealedMemory> own, const Fd& peer_half,
+                                            Peer peer);
+  static Result<std::shared_ptr<SealedMemory>> make_half();
+
+  const Peer& peer() const { return peer_; }
+  Channel& channel() { return *channel_; }
+  bool alive() const { return alive_.load(std::memory_order_acquire); }  // pairs with end()
+  Lanes peer_lanes() const {
+    const uint32_t bits = peer_lanes_.load(std::memory_order_relaxed);
+    return {(bits & 1) != 0, (bits & 2) != 0};
+  }
+  void set_peer_lanes(Lanes lanes) {
+    peer_lanes_.store(uint32_t{lanes.sends} | uint32_t{lanes.receives} << 1,
+                      std::memory_order_relaxed);
+  }
+
+  // Announces the arenas the item lies in, where the peer does not know them yet, and publishes.
+  // Room::no leaves the item as it is.
+  Result<SendLane::Room> publish(Outgoing& item, std::span<const Place> places, size_t max_queued);
+  void retire(uint32_t arena);
+  Status note(uint32_t kind, std::vector<std::byte> bytes);
+
+  SendLane& send_lane() { return send_lane_; }
+  const std::shared_ptr<ReceiveLane>& receive_lane() const { return receive_lane_; }
+
+  // Says why to the peer and ends the connection; the endpoint's thread does the rest.
+  void hang_up(const std::string& why);
+  std::optional<std::string> hung_up_because() const;
+
+  // By the endpoint's thread alone: nothing more will come.
+  void end() { alive_.store(false, std::memory_order_release); }
+
+  Link(std::shared_ptr<Channel> channel, std::shared_ptr<SealedMemory> own,
+       std::shared_ptr<const Mapping> peer_half, Peer peer);
+
+ private:
+  Status announce(const std::shared_ptr<Arena>& arena);
+
+  const std::shared_ptr<Channel> channel_;
+  const std::shared_ptr<SealedMemory> own_memory_;
+  const std::shared_ptr<const Mapping> peer_memory_;
+  const Peer peer_;
+  SendLane send_lane_;
+  const std::shared_ptr<ReceiveLane> receive_lane_;
+  std::atomic<bool> alive_{true};
+  std::atomic<uint32_t> peer_lanes_{0};
+  std::atomic<uint32_t> last_announced_{0};  // spares most look-ups; 0 is no arena
+
+  mutable std::mutex mutex_;
+  std::unordered_set<uint32_t> announced_;
+  std::optional<std::string> why_;
+};
+
+}  // namespace mmaplink

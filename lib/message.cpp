@@ -1,0 +1,197 @@
+#include "lib/message.h"
+
+#include <cstring>
+#include <type_traits>
+
+#include "lib/layout.h"
+
+namespace mmaplink {
+
+namespace {
+
+enum class Type : uint32_t {
+  hello = 1,
+  welcome = 2,
+  refuse = 3,
+  lanes = 4,
+  arena_made = 5,
+  arena_retired = 6,
+  note = 7,
+};
+
+class Writer {
+ public:
+  explicit Writer(Type type) {
+    put(uint32_t{0});
+    put(type);
+  }
+  template <class T>
+  void put(T value) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    const auto* bytes = reinterpret_cast<const std::byte*>(&value);
+    bytes_.insert(bytes_.end(), bytes, bytes + sizeof value);
+  }
+  void put(std::span<const std::byte> bytes) {
+    bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
+  }
+  void put(Lanes lanes) { put(uint32_t{lanes.sends} | uint32_t{lanes.receives} << 1); }
+  std::vector<std::byte> finish() {
+    const auto size = static_cast<uint32_t>(bytes_.size());
+    std::memcpy(bytes_.data(), &size, sizeof size);
+    return std::move(bytes_);
+  }
+
+ private:
+  std::vector<std::byte> bytes_;
+};
+
+class Reader {
+ public:
+  explicit Reader(std::span<const std::byte> bytes) : left_(bytes) {}
+  template <class T>
+  T get() {
+    T value{};
+    if (left_.size() < sizeof value) {
+      broken_ = true;
+      return value;
+    }
+    std::memcpy(&value, left_.data(), sizeof value);
+    left_ = left_.subspan(sizeof value);
+    return value;
+  }
+  Lanes get_lanes() {
+    const auto bits = get<uint32_t>();
+    if (bits > 3) broken_ = true;
+    return {(bits & 1) != 0, (bits & 2) != 0};
+  }
+  std::span<const std::byte> rest() { return std::exchange(left_, {}); }
+  bool complete() const { return !broken_ && left_.empty(); }
+
+ private:
+  std::span<const std::byte> left_;
+  bool broken_ = false;
+};
+
+void put_greeting(Writer& to, uint32_t version, Lanes lanes) {
+  to.put(kMagic);
+  to.put(version);
+  to.put(lanes);
+}
+
+// The text of a refusal is shown to a person: printable, and not long.
+std::string printable(std::span<const std::byte> bytes) {
+  constexpr size_t kMost = 500;
+  std::string text;
+  for (const std::byte byte : bytes.first(std::min(bytes.size(), kMost))) {
+    const auto c = static_cast<char>(byte);
+    text += (c >= ' ' && c <= '~') ? c : '?';
+  }
+  return text;
+}
+
+}  // namespace
+
+bool carries_fd(const Message& message) {
+  return std::holds_alternative<Hello>(message) || std::holds_alternative<Welcome>(message) ||
+         std::holds_alternative<ArenaMade>(message);
+}
+
+std::vector<std::byte> build(const Message& message) {
+  return std::visit(
+      [](const auto& m) {
+        using T = std::decay_t<decltype(m)>;
+        if constexpr (std::is_same_v<T, Hello>) {
+          Writer to(Type::hello);
+          put_greeting(to, m.version, m.lanes);
+          return to.finish();
+        } else if constexpr (std::is_same_v<T, Welcome>) {
+          Writer to(Type::welcome);
+          put_greeting(to, m.version, m.lanes);
+          return to.finish();
+        } else if constexpr (std::is_same_v<T, Refuse>) {
+          Writer to(Type::refuse);
+          to.put(std::as_bytes(std::span(m.text)));
+          return to.finish();
+        } else if constexpr (std::is_same_v<T, Lanes>) {
+          Writer to(Type::lanes);
+          to.put(m);
+          return to.finish();
+        } else if constexpr (std::is_same_v<T, ArenaMade>) {
+          Writer to(Type::arena_made);
+          to.put(m.size);
+          to.put(m.number);
+          return to.finish();
+        } else if constexpr (std::is_same_v<T, ArenaRetired>) {
+          Writer to(Type::arena_retired);
+          to.put(m.number);
+          return to.finish();
+        } else {
+          Writer to(Type::note);
+          to.put(m.kind);
+          to.put(std::span<const std::byte>(m.bytes));
+          return to.finish();
+        }
+      },
+      message);
+}
+
+Result<std::optional<size_t>> message_size(std::span<const std::byte> bytes) {
+  if (bytes.size() < kMessageHeader) return std::optional<size_t>();
+  uint32_t size = 0;
+  std::memcpy(&size, bytes.data(), sizeof size);
+  if (size < kMessageHeader || size > kMaxMessage)
+    return Error{Failure::protocol, "a control message of " + std::to_string(size) + " bytes"};
+  return std::optional<size_t>(size);
+}
+
+Result<Message> parse(std::span<const std::byte> bytes) {
+  Reader from(bytes);
+  from.get<uint32_t>();  // the size, read by message_size()
+  const auto type = from.get<Type>();
+  Message message;
+  switch (type) {
+    case Type::hello:
+    case Type::welcome: {
+      // Another byte order shows in the magic number.
+      if (from.get<uint32_t>() != kMagic)
+        return Error{Failure::protocol, "the peer does not speak this protocol"};
+      const auto version = from.get<uint32_t>();
+      // Another version may go on differently: only its number is read, for the refusal.
+      if (version != kVersion) from.rest();
+      const Lanes lanes = version == kVersion ? from.get_lanes() : Lanes{};
+      if (type == Type::hello)
+        message = Hello{version, lanes};
+      else
+        message = Welcome{version, lanes};
+      break;
+    }
+    case Type::refuse:
+      message = Refuse{printable(from.rest())};
+      break;
+    case Type::lanes:
+      message = from.get_lanes();
+      break;
+    case Type::arena_made: {
+      const auto size = from.get<uint64_t>();
+      message = ArenaMade{from.get<uint32_t>(), size};
+      break;
+    }
+    case Type::arena_retired:
+      message = ArenaRetired{from.get<uint32_t>()};
+      break;
+    case Type::note: {
+      Note note;
+      note.kind = from.get<uint32_t>();
+      const auto rest = from.rest();
+      note.bytes.assign(rest.begin(), rest.end());
+      message = std::move(note);
+      break;
+    }
+    default:
+      return Error{Failure::protocol, "a control message of an unknown type"};
+  }
+  if (!from.complete()) return Error{Failure::protocol, "a control message of the wrong length"};
+  return message;
+}
+
+}  // namespace mmaplink

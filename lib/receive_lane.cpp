@@ -1,0 +1,231 @@
+#include "lib/receive_lane.h"
+
+#include <algorithm>
+#include <array>
+#include <string>
+
+#include "lib/shared_copy.h"
+#include "lib/ticket.h"
+
+namespace mmaplink {
+
+namespace {
+
+constexpr uint32_t kPercentilesEvery = 64;  // items
+constexpr int kMostTries = 1000;
+Error wrong(const char* text) { return Error{Failure::protocol, text}; }
+
+}  // namespace
+
+ReceiveLane::ReceiveLane(std::shared_ptr<SealedMemory> own, std::shared_ptr<const Mapping> peer)
+    : own_memory_(std::move(own)),
+      peer_memory_(std::move(peer)),
+      own_(*reinterpret_cast<Half*>(own_memory_->map.data())),
+      peer_(*reinterpret_cast<const Half*>(peer_memory_->data())),
+      limits_() {}
+
+Result<ReceiveLane::Take> ReceiveLane::take(Incoming& item) {
+  while (!pending_) {
+    auto left = behind();
+    if (!left) return left.error();
+    if (*left == 0) return Take::nothing;
+
+    own_.claimed.store(index_ + 1, std::memory_order_relaxed);
+    // SYNC: full fence, pairs with those in SendLane::withdraw_oldest and wait_for_room.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    const bool withdrawn = peer_.revoked.load(std::memory_order_relaxed) > index_;
+    const uint64_t wants = peer_.writer_wants.load(std::memory_order_relaxed);
+    if (wants != 0 && index_ + 1 >= wants) wake(low_word(own_.claimed), true);
+
+    const Slot& slot = peer_.slots[index_ % kSlots];
+    copy_from_shared(&item.descriptor, &slot.descriptor, sizeof item.descriptor);
+    const Descriptor& descriptor = item.descriptor;
+    const bool in_slot = descriptor.extra_from == static_cast<uint32_t>(ExtraFrom::slot);
+    if (in_slot && descriptor.extra_size <= kSlotExtra) {
+      item.extra.resize(round_to_words(descriptor.extra_size));
+      copy_from_shared(item.extra.data(), slot.extra.data(), item.extra.size());
+      item.extra.resize(descriptor.extra_size);
+    }
+    // SYNC: pairs with the release fence in SendLane::write.
+    std::atomic_thread_fence(std::memory_order_acquire);
+    const uint64_t after = __atomic_load_n(&slot.descriptor.sequence, __ATOMIC_RELAXED);
+    const bool whole = descriptor.sequence == index_ + 1 && after == index_ + 1;
+    if (!whole && !withdrawn) return wrong("a descriptor is out of sequence");
+    ++index_;
+    if (withdrawn) {
+      // The sender may have let this one go or not; it knows by the ticket.
+      if (whole && descriptor.ticket != 0) give_back(descriptor.ticket | kSkipped);
+      finish();
+      continue;
+    }
+    finish();
+    if (auto checked = check(item); !checked) return checked.error();
+    pending_ = true;
+  }
+  auto resolved = resolve_item(item);
+  if (!resolved) return resolved.error();
+  if (!*resolved) return Take::pending;
+  pending_ = false;
+
+  if (item.descriptor.ticket != 0) owed_.fetch_add(1, std::memory_order_relaxed);
+  const uint64_t now = monotonic_ns();
+  latency_.add(now > item.descriptor.published ? now - item.descriptor.published : 0);
+  if (++since_percentiles_ == kPercentilesEvery) {
+    since_percentiles_ = 0;
+    own_.latency_p50.store(latency_.percentile(0.5), std::memory_order_relaxed);
+    own_.latency_p99.store(latency_.percentile(0.99), std::memory_order_relaxed);
+  }
+  return Take::item;
+}
+
+bool ReceiveLane::empty() const {
+  return !pending_ && peer_.head.load(std::memory_order_acquire) == index_;  // as in behind()
+}
+
+Result<uint64_t> ReceiveLane::behind() {
+  // SYNC: acquire, pairs with the release of `head` in SendLane::announce_head.
+  uint64_t head = peer_.head.load(std::memory_order_acquire);
+  if (head - index_ <= kSlots) return head - index_;
+  // More than a ring: right only where the sender has withdrawn what it wrote over. The two indices
+  // are believed together when neither moved in between.
+  for (int tries = 0; tries < kMostTries; ++tries) {
+    // SYNC: acquire, pairs with the release of `revoked` in SendLane::withdraw_oldest.
+    const uint64_t revoked = peer_.revoked.load(std::memory_order_acquire);
+    head = peer_.head.load(std::memory_order_acquire);
+    if (peer_.revoked.load(std::memory_order_acquire) != revoked) continue;
+    if (revoked < index_ || head - revoked > kSlots) break;
+    // What was written over was never claimed by us, and is freed by the sender.
+    index_ = std::max(index_, head - kSlots);
+    return head - index_;
+  }
+  return wrong("the peer's write index left the ring");
+}
+
+void ReceiveLane::finish() {
+  // SYNC: release, pairs with the acquire of `taken` in SendLane::refresh: the slot is copied.
+  own_.taken.store(index_, std::memory_order_release);
+}
+
+Status ReceiveLane::check(const Incoming& item) {
+  const Descriptor& descriptor = item.descriptor;
+  switch (static_cast<ExtraFrom>(descriptor.extra_from)) {
+    case ExtraFrom::slot:
+      if (descriptor.extra_size <= kSlotExtra) return ok();
+      break;
+    case ExtraFrom::block:
+      if (descriptor.extra_size <= limits_.extra) return ok();
+      break;
+    case ExtraFrom::before:
+      if (descriptor.extra_size != 0 && descriptor.extra_size == item.extra.size()) return ok();
+      break;
+  }
+  return wrong("a descriptor's bytes are too many, or none of their kind");
+}
+
+Result<bool> ReceiveLane::resolve_item(Incoming& item) {
+  const Descriptor& descriptor = item.descriptor;
+  item.memory = View{};
+  if (descriptor.size != 0) {
+    // Mostly the arena is that of the item before; a retired one is let go of.
+    const uint64_t retired = retired_.load(std::memory_order_acquire);
+    if (retired != last_retired_) last_arena_.reset();
+    last_retired_ = retired;
+    auto view = last_arena_ && last_arena_->number == descriptor.arena
+                    ? within(last_arena_, descriptor.offset, descriptor.size)
+                    : resolve(descriptor.arena, descriptor.offset, descriptor.size);
+    if (!view) return view.error();
+    if (!view->arena) return false;
+    last_arena_ = view->arena;
+    item.memory = std::move(*view);
+  }
+  if (descriptor.extra_from == static_cast<uint32_t>(ExtraFrom::block)) {
+    item.extra.clear();
+    if (descriptor.extra_size == 0) return true;
+    auto view = resolve(descriptor.extra_arena, descriptor.extra_offset, descriptor.extra_size);
+    if (!view) return view.error();
+    if (!view->arena) return false;
+    const auto bytes = view->bytes();
+    item.extra.assign(bytes.begin(), bytes.end());
+  }
+  return true;
+}
+
+Result<View> ReceiveLane::resolve(uint32_t number, uint64_t offset, uint64_t size) {
+  const std::lock_guard lock(arenas_mutex_);
+  const auto found = arenas_.find(number);
+  if (found == arenas_.end()) return View{};
+  return within(found->second, offset, size);
+}
+
+Result<View> ReceiveLane::within(const std::shared_ptr<const PeerArena>& arena, uint64_t offset,
+                                 uint64_t size) {
+  const size_t whole = arena->map.size();
+  if (size > whole || offset > whole - size)
+    return wrong("a descriptor points outside of its arena");
+  return View{arena, offset, static_cast<size_t>(size)};
+}
+
+Status ReceiveLane::add_arena(uint32_t number, Fd fd, uint64_t size) {
+  {
+    const std::lock_guard lock(arenas_mutex_);
+    if (arenas_.contains(number)) return wrong("an arena was announced twice");
+    if (arenas_.size() >= limits_.arenas || size > limits_.bytes - arena_bytes_)
+      return wrong("the peer announced more memory than a peer may");
+  }
+  // Mapped without the lock: faulting in takes time, and frames flow meanwhile.
+  auto map = map_sealed(fd, size);
+  if (!map) return map.error();
+  auto arena = std::make_shared<const PeerArena>(PeerArena{number, std::move(fd), std::move(*map)});
+  const std::lock_guard lock(arenas_mutex_);
+  arenas_.emplace(number, std::move(arena));
+  arena_bytes_ += size;
+  return ok();
+}
+
+Status ReceiveLane::retire_arena(uint32_t number) {
+  std::shared_ptr<const PeerArena> last;  // unmapped after the lock
+  const std::lock_guard lock(arenas_mutex_);
+  const auto found = arenas_.find(number);
+  if (found == arenas_.end()) return wrong("an unknown arena was retired");
+  last = found->second;
+  arena_bytes_ -= last->map.size();
+  arenas_.erase(found);
+  retired_.fetch_add(1, std::memory_order_release);  // pairs with the acquire in resolve_item()
+  return ok();
+}
+
+ReceiveLane::Usage ReceiveLane::usage() const {
+  const std::lock_guard lock(arenas_mutex_);
+  return {static_cast<size_t>(owed_.load(std::memory_order_relaxed)), arenas_.size(), arena_bytes_};
+}
+
+void ReceiveLane::wait(const Kick& kick, uint32_t seen, Deadline deadline) {
+  if (!pending_ && spinner_.wait(index_, [&] { return !empty(); })) return;
+  if (++episode_ == 0) ++episode_;
+  own_.reader_waiting.store(episode_, std::memory_order_relaxed);
+  // SYNC: full fence, pairs with the one in SendLane::announce_head.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  const uint64_t head = peer_.head.load(std::memory_order_relaxed);
+  if (head == index_ || pending_) {
+    const std::array words{WaitWord{low_word(peer_.head), static_cast<uint32_t>(head), true},
+                           kick.word(seen)};
+    wait_any(words, deadline);
+  }
+  own_.reader_waiting.store(0, std::memory_order_relaxed);
+}
+
+void ReceiveLane::give_back(uint64_t ticket) {
+  if ((ticket & kSkipped) == 0) owed_.fetch_sub(1, std::memory_order_relaxed);
+  const std::lock_guard lock(receipts_mutex_);
+  own_.receipts[receipt_head_ % kReceipts].store(ticket, std::memory_order_relaxed);
+  // SYNC: release, pairs with the acquire of receipt_head in SendLane::drain.
+  own_.receipt_head.store(++receipt_head_, std::memory_order_release);
+  // SYNC: full fence, pairs with the one in SendLane::watch_receipts.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  const uint32_t episode = peer_.receipts_waiting.load(std::memory_order_relaxed);
+  if (episode == 0 || episode == woken_episode_) return;
+  woken_episode_ = episode;
+  wake(low_word(own_.receipt_head), true);
+}
+
+}  // namespace mmaplink

@@ -1,0 +1,123 @@
+// The receiver's end of a lane: takes descriptors out of the peer's half, resolves them to memory
+// it has mapped read-only, and writes into its own half how far it has read and what it gives back.
+//
+// It lives as long as anything that came over it: what downstream still holds stays readable after
+// the link and the element are gone, and receipts that come too late for anyone are harmless.
+//
+// Threads: take() and wait() by one streaming thread at a time; give_back() and the arena table by
+// any.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "lib/fd.h"
+#include "lib/futex.h"
+#include "lib/histogram.h"
+#include "lib/layout.h"
+#include "lib/result.h"
+#include "lib/sealed.h"
+#include "lib/spin.h"
+
+namespace mmaplink {
+
+// A sender's arena as its receiver sees it.
+struct PeerArena {
+  uint32_t number;
+  Fd fd;
+  Mapping map;  // read-only
+};
+
+// Memory of the peer that was found to lie where its descriptor says.
+struct View {
+  std::shared_ptr<const PeerArena> arena;
+  uint64_t offset = 0;
+  size_t size = 0;
+  std::span<const std::byte> bytes() const { return {arena->map.data() + offset, size}; }
+};
+
+struct Incoming {
+  Descriptor descriptor;         // our copy
+  View memory;                   // size 0: none
+  std::vector<std::byte> extra;  // our copy; left as it is for the item that comes next
+};
+
+class ReceiveLane {
+ public:
+  enum class Take {
+    item,
+    nothing,  // the ring is empty
+    pending,  // the arena of the next item is not announced yet
+  };
+  // Bounds for what one peer may make us map; more is a protocol error.
+  struct Limits {
+    size_t arenas = 4096;
+    uint64_t bytes = uint64_t{64} << 30;
+    size_t extra = 16 << 20;
+  };
+
+  struct Usage {
+    size_t held = 0;  // items taken and not given back
+    size_t arenas = 0;
+    uint64_t bytes = 0;  // of arenas
+  };
+
+  ReceiveLane(std::shared_ptr<SealedMemory> own, std::shared_ptr<const Mapping> peer);
+
+  // Always with the same `item`: an item may have the bytes of the one before.
+  Result<Take> take(Incoming& item);
+  bool empty() const;  // for the thread that takes
+  // Sleeps until the peer publishes, `kick` is kicked, or the deadline.
+  void wait(const Kick& kick, uint32_t seen, Deadline deadline);
+
+  // "I am done with the descriptor of this ticket."
+  void give_back(uint64_t ticket);
+
+  Status add_arena(uint32_t number, Fd fd, uint64_t size);
+  Status retire_arena(uint32_t number);
+  // Failure::protocol where the numbers do not fit; nullptr where the arena is not known yet.
+  Result<View> resolve(uint32_t arena, uint64_t offset, uint64_t size);
+
+  Usage usage() const;
+  const Histogram& latency() const { return latency_; }  // publish to take, ns
+
+ private:
+  Status check(const Incoming& item);
+  Result<bool> resolve_item(Incoming& item);
+  static Result<View> within(const std::shared_ptr<const PeerArena>& arena, uint64_t offset,
+                             uint64_t size);
+  Result<uint64_t> behind();  // descriptors not taken yet
+  void finish();
+
+  std::shared_ptr<SealedMemory> own_memory_;
+  std::shared_ptr<const Mapping> peer_memory_;
+  Half& own_;
+  const Half& peer_;
+  const Limits limits_;
+
+  uint64_t index_ = 0;    // the next descriptor
+  bool pending_ = false;  // the item that take() was given last waits for its arena
+  Spinner spinner_;
+  uint32_t episode_ = 0;                         // of waiting, so that one episode is woken once
+  std::shared_ptr<const PeerArena> last_arena_;  // what the last item lay in …
+  uint64_t last_retired_ = 0;                    // … looked up when this was retired_
+  Histogram latency_;
+  uint32_t since_percentiles_ = 0;
+
+  std::atomic<uint64_t> owed_{0};  // receipts for what was taken
+
+  mutable std::mutex receipts_mutex_;
+  uint64_t receipt_head_ = 0;
+  uint32_t woken_episode_ = 0;
+
+  mutable std::mutex arenas_mutex_;
+  std::unordered_map<uint32_t, std::shared_ptr<const PeerArena>> arenas_;
+  uint64_t arena_bytes_ = 0;
+  std::atomic<uint64_t> retired_{0};  // arenas, ever
+};
+
+}  // namespace mmaplink

@@ -1,0 +1,98 @@
+#include "lib/sealed.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include <cerrno>
+#include <limits>
+#include <string>
+
+#ifndef MFD_NOEXEC_SEAL  // Linux 6.3
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
+#ifndef HUGETLBFS_MAGIC
+#define HUGETLBFS_MAGIC 0x958458f6
+#endif
+
+namespace mmaplink {
+
+namespace {
+
+constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;
+
+Fd create_memfd(const char* name) {
+  const unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+  Fd fd(memfd_create(name, flags | MFD_NOEXEC_SEAL));
+  if (!fd && errno == EINVAL) fd = Fd(memfd_create(name, flags));
+  return fd;
+}
+
+}  // namespace
+
+Mapping::~Mapping() {
+  if (data_ != nullptr) munmap(data_, size_);
+}
+
+size_t page_size() {
+  static const auto size = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  return size;
+}
+
+size_t round_to_page(size_t size) { return (size + page_size() - 1) & ~(page_size() - 1); }
+
+Result<SealedMemory> make_sealed(const char* name, size_t size) {
+  if (size == 0 || size > static_cast<size_t>(std::numeric_limits<off_t>::max()) - page_size())
+    return Error{Failure::no_space, "shared memory of " + std::to_string(size) + " bytes"};
+  size = round_to_page(size);
+  const std::string what = "shared memory of " + std::to_string(size) + " bytes";
+  SealedMemory made;
+  made.fd = create_memfd(name);
+  if (!made.fd) return system_error(errno, what + ": memfd_create");
+  if (ftruncate(made.fd.get(), static_cast<off_t>(size)) != 0)
+    return system_error(errno, what + ": ftruncate");
+  if (fallocate(made.fd.get(), 0, 0, static_cast<off_t>(size)) != 0)
+    return system_error(errno, what + ": fallocate");
+  void* data = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, made.fd.get(), 0);
+  if (data == MAP_FAILED) return system_error(errno, what + ": mmap");
+  made.map = Mapping(static_cast<std::byte*>(data), size);
+  madvise(data, size, MADV_DONTFORK);
+  // Page table entries now, not one fault a page while frames flow. Refused before Linux 5.14,
+  // where the faults come then.
+  if (madvise(data, size, MADV_POPULATE_WRITE) != 0 && errno != EINVAL)
+    return system_error(errno, what + ": populate");
+  if (fcntl(made.fd.get(), F_ADD_SEALS, kSeals) != 0) return system_error(errno, what + ": seals");
+  return made;
+}
+
+Result<Mapping> map_sealed(const Fd& fd, size_t size) {
+  const auto wrong = [](const char* text) { return Error{Failure::protocol, text}; };
+  const int seals = fcntl(fd.get(), F_GET_SEALS);
+  if (seals < 0 || (seals & kSeals) != kSeals) return wrong("the peer's memory is not sealed");
+  struct statfs fs {};
+  if (fstatfs(fd.get(), &fs) != 0) return system_error(errno, "fstatfs of the peer's memory");
+  // Only tmpfs: a file on FUSE or a network could stall whoever reads it. (Huge pages are an
+  // owner's choice that hugetlbfs backs with the same guarantees.)
+  const auto type = static_cast<unsigned long>(fs.f_type);
+  if (type != TMPFS_MAGIC && type != HUGETLBFS_MAGIC)
+    return wrong("the peer's memory is not on tmpfs");
+  struct stat st {};
+  if (fstat(fd.get(), &st) != 0) return system_error(errno, "fstat of the peer's memory");
+  if (size == 0 || st.st_size < 0 || static_cast<size_t>(st.st_size) != size ||
+      size != round_to_page(size))
+    return wrong("the peer's memory is not of the size it announced");
+  // Reading a hole would allocate the page, and charge us for what the peer has not got. What is
+  // there stays: F_SEAL_FUTURE_WRITE refuses to punch holes too.
+  if (static_cast<uint64_t>(st.st_blocks) * 512 < size) return wrong("the peer's memory has holes");
+  void* data = mmap(nullptr, size, PROT_READ, MAP_SHARED, fd.get(), 0);
+  if (data == MAP_FAILED) return system_error(errno, "mmap of the peer's memory");
+  Mapping map(static_cast<std::byte*>(data), size);
+  madvise(data, size, MADV_DONTFORK);
+  // A hint: where it is refused the pages fault in one by one.
+  madvise(data, size, MADV_POPULATE_READ);
+  return map;
+}
+
+}  // namespace mmaplink

@@ -1,0 +1,306 @@
+#include "lib/send_lane.h"
+
+#include <algorithm>
+
+#include "lib/shared_copy.h"
+#include "lib/ticket.h"
+
+namespace mmaplink {
+
+namespace {
+
+Error wrong(const char* text) { return Error{Failure::protocol, text}; }
+
+}  // namespace
+
+SendLane::SendLane(Half& own, const Half& peer) : own_(own), peer_(peer) {}
+
+Status SendLane::refresh() {
+  // SYNC: acquire, pairs with the release of `taken` in ReceiveLane::finish: a slot below is
+  // written again only after the peer has copied it.
+  const uint64_t taken = peer_.taken.load(std::memory_order_acquire);
+  const uint64_t claimed = peer_.claimed.load(std::memory_order_relaxed);
+  // What is taken was claimed before: `claimed` is read last and is never behind.
+  if (claimed - claimed_ > head_ - claimed_ || taken - taken_ > claimed - taken_)
+    return wrong("the peer's read index left the ring");
+  taken_ = taken;
+  claimed_ = claimed;
+  forget_below(first_waiting());
+  return ok();
+}
+
+void SendLane::forget_below(uint64_t index) {
+  for (; counted_ < index; ++counted_)
+    if (queued_[counted_ % kSlots].droppable) --queued_droppable_;
+}
+
+bool SendLane::fits(bool droppable, size_t max_queued) const {
+  // A slot that the peer has claimed and not yet copied stays as it is.
+  const uint64_t in_use = claimed_ != taken_ ? taken_ : first_waiting();
+  return head_ - in_use < kSlots && rows_live_ < kRows &&
+         (!droppable || queued_droppable_ < max_queued);
+}
+
+void SendLane::wait_for_room(size_t max_queued, const Kick& kick, uint32_t seen,
+                             Deadline deadline) {
+  uint64_t wants = 0;
+  uint32_t expected = 0;
+  const uint64_t claimed_before = peer_.claimed.load(std::memory_order_relaxed);
+  if (spinner_.wait(
+          head_, [&] { return peer_.claimed.load(std::memory_order_relaxed) != claimed_before; }))
+    return;
+  {
+    const std::lock_guard lock(mutex_);
+    // Woken when half of the queue is gone, so that a sender that is ahead sleeps once for several
+    // frames and the peer never runs dry meanwhile.
+    const uint64_t keep = std::min<uint64_t>(max_queued / 2, head_);
+    wants = std::max(head_ - keep, claimed_ + 1);
+    own_.writer_wants.store(wants, std::memory_order_relaxed);
+    // SYNC: full fence, pairs with the one after `claimed` in ReceiveLane::take: either the peer
+    // sees writer_wants, or we see its index.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    const uint64_t claimed = peer_.claimed.load(std::memory_order_relaxed);
+    expected = static_cast<uint32_t>(claimed);
+    if (claimed >= wants) {
+      own_.writer_wants.store(0, std::memory_order_relaxed);
+      return;
+    }
+  }
+  const std::array words{WaitWord{low_word(peer_.claimed), expected, true}, kick.word(seen)};
+  wait_any(words, deadline);
+  own_.writer_wants.store(0, std::memory_order_relaxed);
+}
+
+Result<SendLane::Room> SendLane::publish(Outgoing& item, size_t max_queued) {
+  const std::lock_guard lock(mutex_);
+  if (closed_) return Room::closed;
+  // The peer's index is read only when our last look at it does not do.
+  if (!fits(item.droppable, max_queued)) {
+    if (auto checked = refresh(); !checked) return checked.error();
+    if (!fits(item.droppable, max_queued)) return Room::no;
+  }
+  Descriptor& descriptor = item.descriptor;
+  descriptor.extra_size = static_cast<uint32_t>(item.extra.size());
+  const bool again = item.may_repeat && !item.extra.empty() &&
+                     item.extra.size() == last_extra_.size() &&
+                     std::memcmp(item.extra.data(), last_extra_.data(), last_extra_.size()) == 0;
+  const auto from = item.extra_block ? ExtraFrom::block
+                    : again          ? ExtraFrom::before
+                                     : ExtraFrom::slot;
+  descriptor.extra_from = static_cast<uint32_t>(from);
+  if (!again) last_extra_.clear();
+  if (!again && item.may_repeat && from == ExtraFrom::slot)
+    last_extra_.assign(item.extra.begin(), item.extra.end());
+  if (item.extra_block) {
+    std::memcpy(item.extra_block->data(), item.extra.data(), item.extra.size());
+    descriptor.extra_arena = item.extra_block->arena()->number();
+    descriptor.extra_offset = item.extra_block->offset();
+  }
+  const bool returns = item.hold || item.extra_block;
+  std::shared_ptr<const Block> extra;
+  if (item.extra_block) extra = std::make_shared<const Block>(std::move(*item.extra_block));
+  descriptor.ticket = returns ? open_row(std::move(item.hold), std::move(extra)) : 0;
+  write(descriptor, item.extra, item.droppable, !item.droppable || !item.may_repeat);
+  announce_head();
+  return Room::yes;
+}
+
+void SendLane::write(const Descriptor& descriptor, std::span<const std::byte> extra, bool droppable,
+                     bool keep) {
+  Queued& queued = queued_[head_ % kSlots];
+  queued.ticket = descriptor.ticket;
+  queued.droppable = droppable;
+  queued.again.reset();
+  if (droppable) ++queued_droppable_;
+  if (keep) queued.again.reset(new Kept{descriptor, {extra.begin(), extra.end()}, droppable});
+
+  Slot& slot = own_.slots[head_ % kSlots];
+  // SYNC: the sequence goes first to 0 and last to its number; a reader of a slot that was
+  // withdrawn under it sees in ReceiveLane::take that it changed.
+  std::atomic_ref(slot.descriptor.sequence).store(0, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_release);
+  constexpr size_t kAfterSequence = sizeof(uint64_t);
+  copy_to_shared(reinterpret_cast<std::byte*>(&slot.descriptor) + kAfterSequence,
+                 reinterpret_cast<const std::byte*>(&descriptor) + kAfterSequence,
+                 sizeof(Descriptor) - kAfterSequence);
+  if (descriptor.extra_from == static_cast<uint32_t>(ExtraFrom::slot) && !extra.empty()) {
+    alignas(8) std::array<std::byte, kSlotExtra> words;
+    std::memset(words.data() + round_to_words(extra.size()) - sizeof(uint64_t), 0,
+                sizeof(uint64_t));
+    std::memcpy(words.data(), extra.data(), extra.size());
+    copy_to_shared(slot.extra.data(), words.data(), round_to_words(extra.size()));
+  }
+  std::atomic_ref(slot.descriptor.sequence).store(head_ + 1, std::memory_order_release);
+  ++head_;
+}
+
+void SendLane::announce_head() {
+  // SYNC: release, pairs with the acquire of `head` in ReceiveLane::take: the slot is complete.
+  own_.head.store(head_, std::memory_order_release);
+  // SYNC: full fence, pairs with the one in ReceiveLane::wait: either the peer sees the new head
+  // before it sleeps, or we see that it waits.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  const uint32_t episode = peer_.reader_waiting.load(std::memory_order_relaxed);
+  if (episode == 0 || episode == woken_episode_) return;
+  woken_episode_ = episode;
+  wake(low_word(own_.head), true);
+}
+
+bool SendLane::withdraw_oldest(std::vector<Held>& freed) {
+  const std::lock_guard lock(mutex_);
+  if (!refresh()) return false;  // room() reports it
+  const uint64_t first = first_waiting();
+  if (queued_droppable_ == 0) return false;
+  // What the peer has claimed and not yet taken it may take for withdrawn as well, if it has not
+  // looked at `revoked` yet. A frame can go that way. What must arrive can't, and is taken soon.
+  if (claimed_ != taken_ && claimed_ > revoked_ && !queued_[(claimed_ - 1) % kSlots].droppable)
+    return false;
+  // An item that must arrive stands in front: everything waiting is withdrawn, and all but the
+  // oldest droppable one is published again, in order.
+  const bool all = !queued_[first % kSlots].droppable;
+  const uint64_t end = all ? head_ : first + 1;
+  // That must not come round to a slot which the peer may begin to copy before it can see that it
+  // is withdrawn.
+  const uint64_t in_use = claimed_ != taken_ ? taken_ : first;
+  if (all && head_ - in_use + (head_ - first) > kSlots) return false;
+  revoked_ = end;
+  // SYNC: release, pairs with the acquire of `revoked` in ReceiveLane::behind: `head` is as new.
+  own_.revoked.store(end, std::memory_order_release);
+  // SYNC: full fence, pairs with the one after `claimed` in ReceiveLane::take: either the peer sees
+  // that the item is withdrawn, or we see that it was claimed and let it go.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  const uint64_t was_claimed = claimed_;
+  if (!refresh()) return false;
+  bool withdrawn = false;
+  std::vector<std::unique_ptr<Kept>> again;
+  for (uint64_t i = std::max(first, was_claimed); i < end; ++i) {
+    Queued& queued = queued_[i % kSlots];
+    // Claimed as we withdrew: the peer may have skipped it or not. A row stays till its receipt.
+    const bool claimed = i < claimed_;
+    const bool goes = queued.droppable && (!withdrawn || !queued.again);
+    if (claimed && queued.droppable) continue;
+    if (goes) {
+      close_row(queued.ticket, freed);
+      withdrawn = true;
+    } else {
+      // What must arrive is sent again even if it was claimed: twice rather than never.
+      again.push_back(std::move(queued.again));
+      again.back()->descriptor.ticket = renew_row(queued.ticket, claimed, freed);
+    }
+  }
+  for (const auto& item : again) write(item->descriptor, item->extra, item->droppable, true);
+  if (!again.empty()) announce_head();
+  return withdrawn;
+}
+
+Status SendLane::drain(std::vector<Held>& freed) {
+  const std::lock_guard lock(mutex_);
+  // SYNC: acquire, pairs with the release of receipt_head in ReceiveLane::give_back.
+  const uint64_t head = peer_.receipt_head.load(std::memory_order_acquire);
+  uint64_t read = receipts_read_.load(std::memory_order_relaxed);
+  if (head - read > kReceipts) return wrong("the peer's receipts left their ring");
+  receipts_read_.store(head, std::memory_order_relaxed);
+  for (; read != head; ++read) {
+    const uint64_t receipt = peer_.receipts[read % kReceipts].load(std::memory_order_relaxed);
+    if (!close_row(receipt & ~kSkipped, freed) && (receipt & kSkipped) == 0)
+      return wrong("the peer gave back what it does not hold");
+  }
+  return ok();
+}
+
+WaitWord SendLane::watch_receipts() {
+  const std::lock_guard lock(mutex_);
+  ++watchers_;
+  if (++watch_episode_ == 0) ++watch_episode_;
+  own_.receipts_waiting.store(watch_episode_, std::memory_order_relaxed);
+  // SYNC: full fence, pairs with the one in ReceiveLane::give_back.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  return {low_word(peer_.receipt_head),
+          static_cast<uint32_t>(receipts_read_.load(std::memory_order_relaxed)), true};
+}
+
+void SendLane::stop_watching() {
+  const std::lock_guard lock(mutex_);
+  if (--watchers_ == 0) own_.receipts_waiting.store(0, std::memory_order_relaxed);
+}
+
+uint64_t SendLane::open_row(Hold hold, std::shared_ptr<const Block> extra) {
+  if (free_rows_.empty()) {
+    free_rows_.push_back(static_cast<uint32_t>(rows_.size()));
+    rows_.emplace_back();
+  }
+  const uint32_t number = free_rows_.back();
+  free_rows_.pop_back();
+  Row& row = rows_[number];
+  row.live = true;
+  row.held = Held{std::move(hold), std::move(extra)};
+  ++rows_live_;
+  return make_ticket(number, row.generation);
+}
+
+// The row of an item that is published again: a ticket of its own, because the peer gives a receipt
+// for the first place too, where it comes by and skips it.
+uint64_t SendLane::renew_row(uint64_t ticket, bool claimed, std::vector<Held>& freed) {
+  if (ticket == 0) return 0;
+  Held& held = rows_[ticket_row(ticket)].held;
+  auto extra = held.extra;
+  Hold hold = claimed ? no_hold() : std::move(held.hold);
+  if (!claimed) close_row(ticket, freed);
+  return open_row(std::move(hold), std::move(extra));
+}
+
+bool SendLane::close_row(uint64_t ticket, std::vector<Held>& freed) {
+  const uint32_t number = ticket_row(ticket);
+  if (number >= rows_.size()) return false;
+  Row& row = rows_[number];
+  if (!row.live || row.generation != ticket_generation(ticket)) return false;
+  row.live = false;
+  row.generation = next_generation(row.generation);
+  freed.push_back(std::move(row.held));
+  row.held = Held{};
+  free_rows_.push_back(number);
+  --rows_live_;
+  return true;
+}
+
+void SendLane::close(std::vector<Held>& freed) {
+  {
+    const std::lock_guard lock(mutex_);
+    closed_ = true;
+    last_extra_.clear();  // what is withdrawn may have carried it
+  }
+  while (withdraw_oldest(freed)) {
+  }
+}
+
+void SendLane::reopen() {
+  const std::lock_guard lock(mutex_);
+  closed_ = false;
+}
+
+bool SendLane::closed() const {
+  const std::lock_guard lock(mutex_);
+  return closed_;
+}
+
+size_t SendLane::free_all(std::vector<Held>& freed) {
+  const std::lock_guard lock(mutex_);
+  const size_t had = rows_live_;
+  closed_ = true;
+  for (uint32_t number = 0; number < rows_.size(); ++number)
+    if (rows_[number].live) close_row(make_ticket(number, rows_[number].generation), freed);
+  return had;
+}
+
+size_t SendLane::held() const {
+  const std::lock_guard lock(mutex_);
+  return rows_live_;
+}
+
+bool SendLane::peer_starves() const {
+  const std::lock_guard lock(mutex_);
+  return peer_.reader_waiting.load(std::memory_order_relaxed) != 0 &&
+         peer_.claimed.load(std::memory_order_relaxed) == head_;
+}
+
+}  // namespace mmaplink

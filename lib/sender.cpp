@@ -1,0 +1,262 @@
+#include "lib/sender.h"
+
+#include <algorithm>
+
+namespace mmaplink {
+
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+// Every wait looks again after this, whatever was or was not woken.
+constexpr auto kSlice = milliseconds(100);
+constexpr auto kStarved = seconds(1);
+
+}  // namespace
+
+std::shared_ptr<Sender> Sender::make(uint64_t max_memory) {
+  auto sender = std::make_shared<Sender>(max_memory);
+  // The store may outlive the sender: it asks whether there still is one.
+  const std::weak_ptr<Sender> weak = sender;
+  sender->store_->on_retired([weak](uint32_t arena) {
+    if (const auto self = weak.lock())
+      for (const auto& link : self->links()) link->retire(arena);
+  });
+  sender->store_->on_freed([weak] {
+    if (const auto self = weak.lock()) self->made_progress();
+  });
+  return sender;
+}
+
+Sender::Sender(uint64_t max_memory) : store_(std::make_shared<ArenaStore>(max_memory)) {}
+
+Sender::~Sender() { stop(); }
+
+void Sender::add(std::shared_ptr<Link> link) {
+  {
+    const std::lock_guard lock(mutex_);
+    link->send_lane().reopen();
+    if (std::find(links_.begin(), links_.end(), link) == links_.end())
+      links_.push_back(std::move(link));
+  }
+  kick_.kick();
+}
+
+size_t Sender::leave(const Link& link) {
+  size_t held = 0;
+  for (const auto& other : links()) {
+    if (other.get() != &link) continue;
+    std::vector<Held> freed;
+    other->send_lane().close(freed);
+    collect(*other);
+    held = other->send_lane().held();
+  }
+  made_progress();
+  kick_.kick();
+  return held;
+}
+
+size_t Sender::remove(const Link& link) {
+  std::shared_ptr<Link> gone;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = std::find_if(links_.begin(), links_.end(),
+                                    [&](const auto& other) { return other.get() == &link; });
+    if (found == links_.end()) return 0;
+    gone = std::move(*found);
+    links_.erase(found);
+  }
+  std::vector<Held> freed;
+  const size_t count = gone->send_lane().free_all(freed);
+  freed.clear();
+  made_progress();
+  kick_.kick();
+  return count;
+}
+
+void Sender::remove_all() {
+  for (const auto& link : links()) remove(*link);
+}
+
+Sender::Links Sender::links() const {
+  const std::lock_guard lock(mutex_);
+  return links_;
+}
+
+Sender::Published Sender::publish(Link& link, Outgoing item, const Limits& limits,
+                                  std::span<const Place> places) {
+  SendLane& lane = link.send_lane();
+  if (item.extra.size() > kSlotExtra) {
+    item.extra_block = allocate(item.extra.size(), 1);
+    if (!item.extra_block) return Published::interrupted;
+  }
+  item.descriptor.published = monotonic_ns();
+  bool tried = false;
+  bool withdrew = false;
+  for (;;) {
+    const uint32_t seen = kick_.value();
+    if (interrupted()) return Published::interrupted;
+    if (!link.alive()) return Published::gone;
+    auto room = link.publish(item, places, limits.max_buffers);
+    if (!room) {
+      link.hang_up(room.error().text);
+      return Published::gone;
+    }
+    if (*room == SendLane::Room::closed) return Published::gone;
+    if (*room == SendLane::Room::yes) return withdrew ? Published::dropped_oldest : Published::yes;
+    collect(link);
+    if (item.droppable && limits.leaky == Leaky::upstream) return Published::dropped;
+    if (item.droppable && limits.leaky == Leaky::downstream) {
+      // One frame for another: where that makes no room, no more of them will. Where nothing can be
+      // withdrawn the peer has just begun to read the oldest, and there is room now.
+      if (withdrew) return Published::dropped;
+      std::vector<Held> freed;
+      withdrew = lane.withdraw_oldest(freed);
+      if (!withdrew && tried) return Published::dropped;
+      tried = true;
+      continue;
+    }
+    publishing_blocked_.store(true, std::memory_order_relaxed);
+    lane.wait_for_room(limits.max_buffers, kick_, seen, Clock::now() + kSlice);
+    publishing_blocked_.store(false, std::memory_order_relaxed);
+    item.descriptor.published = monotonic_ns();
+  }
+}
+
+void Sender::collect(Link& link) {
+  if (!link.send_lane().has_receipts(1)) return;
+  // Its memory serves again; what it holds is dropped with no lock held, and may come back here.
+  thread_local std::vector<Held> scratch;
+  std::vector<Held> freed = std::move(scratch);
+  if (auto drained = link.send_lane().drain(freed); !drained) link.hang_up(drained.error().text);
+  freed.clear();
+  scratch = std::move(freed);
+}
+
+void Sender::collect() {
+  for (const auto& link : links()) collect(*link);
+}
+
+void Sender::collect_some() {
+  constexpr uint32_t kTogether = 4;
+  if (uncollected_.fetch_add(1, std::memory_order_relaxed) + 1 < kTogether) return;
+  uncollected_.store(0, std::memory_order_relaxed);
+  collect();
+}
+
+void Sender::collect_always() {
+  const std::lock_guard lock(mutex_);
+  if (collector_.joinable()) return;
+  quit_ = false;
+  collector_ = std::thread([this] {
+    while (!quit_) {
+      const uint32_t seen = kick_.value();
+      if (quit_) break;
+      wait_for_receipts(links(), seen, Clock::now() + seconds(1));
+      collect();
+    }
+  });
+}
+
+void Sender::wait_for_receipts(const Links& links, uint32_t seen, Deadline deadline) {
+  std::vector<WaitWord> words;
+  for (const auto& link : links) words.push_back(link->send_lane().watch_receipts());
+  words.push_back(kick_.word(seen));
+  wait_any(words, deadline);
+  for (const auto& link : links) link->send_lane().stop_watching();
+}
+
+bool Sender::all_starve(const Links& links) const {
+  if (links.empty() || publishing_blocked_.load(std::memory_order_relaxed)) return false;
+  return std::all_of(links.begin(), links.end(), [](const auto& link) {
+    return link->send_lane().closed() || link->send_lane().peer_starves();
+  });
+}
+
+Sender::Waited Sender::wait_for_memory(uint64_t seen_progress) {
+  const struct Counted {
+    std::atomic<int>& count;
+    explicit Counted(std::atomic<int>& c) : count(c) { ++count; }
+    ~Counted() { --count; }
+  } counted(memory_waiters_);
+  Deadline starves_since = Deadline::max();
+  for (;;) {
+    const uint32_t seen = kick_.value();
+    collect();
+    if (progress() != seen_progress) return Waited::progress;
+    if (interrupted()) return Waited::interrupted;
+    const Links peers = links();
+    const Deadline now = Clock::now();
+    if (!all_starve(peers))
+      starves_since = Deadline::max();
+    else if (starves_since == Deadline::max())
+      starves_since = now;
+    else if (now - starves_since > kStarved) {
+      no_memory(Error{Failure::limit,
+                      "the limit max-memory=" + std::to_string(store_->max_memory()) +
+                          " is used up: the peer holds " + std::to_string(in_flight()) +
+                          " buffers, gives none back and waits for more; raise max-memory"});
+      return Waited::exhausted;
+    }
+    wait_for_receipts(peers, seen, now + kSlice);
+  }
+}
+
+std::optional<Block> Sender::allocate(size_t size, size_t align) {
+  for (;;) {
+    const uint64_t seen = progress();
+    auto block = store_->allocate(size, align);
+    if (block) return std::move(*block);
+    if (block.error().failure != Failure::limit) {
+      no_memory(block.error());
+      return std::nullopt;
+    }
+    if (wait_for_memory(seen) != Waited::progress) return std::nullopt;
+  }
+}
+
+void Sender::on_no_memory(std::function<void(const Error&)> call) {
+  const std::lock_guard lock(mutex_);
+  on_no_memory_ = std::move(call);
+}
+
+void Sender::no_memory(const Error& why) {
+  std::function<void(const Error&)> call;
+  {
+    const std::lock_guard lock(mutex_);
+    call = on_no_memory_;
+  }
+  if (call) call(why);
+}
+
+void Sender::made_progress() {
+  // SYNC: pairs with progress(); a waiter that counted itself before looking is woken.
+  progress_.fetch_add(1);
+  if (memory_waiters_.load() > 0) kick_.kick();
+}
+
+size_t Sender::in_flight() const {
+  size_t count = 0;
+  for (const auto& link : links()) count += link->send_lane().held();
+  return count;
+}
+
+void Sender::interrupt(bool on) {
+  interrupted_.store(on, std::memory_order_release);
+  if (on) kick_.kick();
+}
+
+void Sender::stop() {
+  std::thread collector;
+  {
+    const std::lock_guard lock(mutex_);
+    collector = std::move(collector_);
+  }
+  if (!collector.joinable()) return;
+  quit_ = true;
+  kick_.kick();
+  collector.join();
+}
+
+}  // namespace mmaplink

@@ -1,0 +1,159 @@
+#include "lib/socket.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <cerrno>
+#include <chrono>
+#include <thread>
+
+namespace mmaplink {
+
+namespace {
+
+constexpr size_t kMostPath = sizeof(sockaddr_un::sun_path) - 1;
+constexpr int kBacklog = 64;
+// Held by another server for the few microseconds of its own bind; bounded, because anyone who
+// can read the directory can lock it.
+constexpr int kLockTries = 200;
+constexpr auto kLockPause = std::chrono::milliseconds(5);
+
+std::string directory_of(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+sockaddr_un address_of(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, kMostPath);
+  return address;
+}
+
+Fd unix_socket() { return Fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)); }
+
+bool connect_fd(const Fd& fd, const std::string& path) {
+  const sockaddr_un address = address_of(path);
+  return connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+}
+
+Status lock_directory(const Fd& directory, const std::string& name) {
+  for (int i = 0; i < kLockTries; ++i) {
+    if (flock(directory.get(), LOCK_EX | LOCK_NB) == 0) return ok();
+    if (errno != EWOULDBLOCK && errno != EINTR) break;
+    std::this_thread::sleep_for(kLockPause);
+  }
+  if (errno == EWOULDBLOCK)
+    return Error{Failure::busy, "directory " + name + " stays locked by another process"};
+  return system_error(errno, "locking directory " + name);
+}
+
+// Removes a socket that nobody listens on.
+Status clear_leftover(const std::string& path) {
+  struct stat st {};
+  if (lstat(path.c_str(), &st) != 0) {
+    if (errno == ENOENT) return ok();
+    return system_error(errno, path);
+  }
+  const Fd probe = unix_socket();
+  if (!probe) return system_error(errno, "socket");
+  if (connect_fd(probe, path) || errno == EAGAIN) {
+    std::string text = "a server is already listening on " + path;
+    if (auto owner = peer_of(probe); owner && owner->pid != 0)
+      text += " (pid " + std::to_string(owner->pid) + ")";
+    return Error{Failure::busy, text};
+  }
+  if (errno != ECONNREFUSED) return system_error(errno, path);
+  if (unlink(path.c_str()) != 0 && errno != ENOENT)
+    return system_error(errno, "removing the leftover socket " + path);
+  return ok();
+}
+
+}  // namespace
+
+Status check_socket_path(const std::string& path) {
+  if (path.empty()) return Error{Failure::settings, "no socket-path is set"};
+  if (path.size() > kMostPath)
+    return Error{Failure::settings, "the socket-path is " + std::to_string(path.size()) +
+                                        " bytes long; a socket's path has at most " +
+                                        std::to_string(kMostPath)};
+  const std::string directory = directory_of(path);
+  struct stat st {};
+  if (stat(directory.c_str(), &st) != 0)
+    return system_error(errno, "the directory " + directory + " of socket-path " + path);
+  if (!S_ISDIR(st.st_mode))
+    return Error{Failure::not_found, directory + " of socket-path " + path + " is no directory"};
+  if (lstat(path.c_str(), &st) == 0) {
+    if (!S_ISSOCK(st.st_mode))
+      return Error{Failure::settings, "the socket-path " + path + " is there and is not a socket"};
+  } else if (errno != ENOENT) {
+    return system_error(errno, "the socket-path " + path);
+  }
+  return ok();
+}
+
+Result<Listener> Listener::open(const std::string& path, mode_t mode) {
+  if (auto good = check_socket_path(path); !good) return good.error();
+  const std::string name = directory_of(path);
+  const Fd directory(::open(name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory) return system_error(errno, "directory " + name);
+  if (auto locked = lock_directory(directory, name); !locked) return locked.error();
+  if (auto clear = clear_leftover(path); !clear) return clear.error();
+
+  Listener made;
+  made.fd_ = unix_socket();
+  if (!made.fd_) return system_error(errno, "socket");
+  const sockaddr_un address = address_of(path);
+  // Linux gives the file the mode of the socket's inode, less the umask: set before bind the path
+  // is never open wider than asked for, set again after it the umask does not matter.
+  if (fchmod(made.fd_.get(), mode) != 0) return system_error(errno, "mode of " + path);
+  if (bind(made.fd_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    return system_error(errno, "the socket-path " + path);
+  struct stat st {};
+  if (chmod(path.c_str(), mode) != 0 || lstat(path.c_str(), &st) != 0)
+    return system_error(errno, "mode of " + path);
+  made.path_ = path;
+  made.device_ = st.st_dev;
+  made.inode_ = st.st_ino;
+  if (listen(made.fd_.get(), kBacklog) != 0) return system_error(errno, "listening on " + path);
+  return made;
+}
+
+Listener::~Listener() {
+  if (!fd_) return;
+  struct stat st {};
+  if (lstat(path_.c_str(), &st) == 0 && st.st_dev == device_ && st.st_ino == inode_)
+    unlink(path_.c_str());
+}
+
+Result<Fd> Listener::accept() {
+  const int fd = accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+  if (fd >= 0) return Fd(fd);
+  if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED) return Fd();
+  return system_error(errno, "accepting a client on " + path_);
+}
+
+Result<Fd> connect_to(const std::string& path) {
+  if (auto good = check_socket_path(path); !good) return good.error();
+  Fd fd = unix_socket();
+  if (!fd) return system_error(errno, "socket");
+  if (connect_fd(fd, path)) return fd;
+  // EAGAIN: a server that has no time for us just now.
+  if (errno == ENOENT || errno == ECONNREFUSED || errno == EAGAIN)
+    return Error{Failure::not_found, "no server on " + path};
+  return system_error(errno, "connecting to " + path);
+}
+
+Result<Peer> peer_of(const Fd& socket) {
+  ucred credentials{};
+  socklen_t size = sizeof credentials;
+  if (getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0)
+    return system_error(errno, "credentials of the peer");
+  return Peer{credentials.pid, credentials.uid};
+}
+
+}  // namespace mmaplink

@@ -1,0 +1,46 @@
+// What benchsink does with each frame: read its stamp, check, take the time.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "latencies.h"
+#include "sequence_check.h"
+
+namespace bench {
+
+class FrameReader {
+ public:
+  struct Settings {
+    std::uint64_t count_from = 200;
+    std::uint64_t expected_frames = 0;
+    bool touch = false;
+  };
+
+  // Takes all memory that read() will need.
+  void prepare(const Settings& settings);
+  void read(const void* frame, std::size_t size, std::uint64_t arrived_ns,
+            const Settings& settings);
+
+  bool complete() const { return sequence_.complete(); }
+  std::uint64_t arrived() const { return arrived_; }
+  // Frames after the first counted one, which is the zero of the time.
+  std::uint64_t counted() const { return counted_; }
+  double counted_seconds() const;
+  // Without a stamp that can be right, or with a pattern that is not.
+  std::uint64_t damaged() const { return damaged_ + sequence_.impossible(); }
+  const SequenceCheck& sequence() const { return sequence_; }
+  const Latencies& latencies() const { return latencies_; }
+
+ private:
+  SequenceCheck sequence_;
+  Latencies latencies_;
+  std::uint64_t arrived_ = 0;
+  std::uint64_t counted_ = 0;
+  std::uint64_t damaged_ = 0;
+  std::uint64_t first_counted_ns_ = 0;
+  std::uint64_t last_counted_ns_ = 0;
+};
+
+}  // namespace bench

@@ -1,0 +1,255 @@
+#!/bin/bash
+# Installs what it takes, then builds and runs all tests. The last line is `N passed, N failed`.
+#
+#   run.sh [--camera] [--long] [--help]
+#
+#   --camera   also with a camera driver, in an emulated machine (a few minutes more)
+#   --long     also what takes long: the tests of the elements many times over, two processes under
+#              AddressSanitizer, and elements under valgrind
+#
+# Each test program counts, and so does each build; those with gcc and clang must be free of
+# warnings, which sanitizers make gcc give falsely. Logs of all that fails are shown. Builds are
+# kept below build/, which makes the next run a quick one.
+set -euo pipefail
+
+cd "$(dirname "$0")/.."
+camera=
+long=
+jobs=$(nproc)
+test_seconds=300 # for the tests of one build
+without_long=(--no-suite long)
+passed=0
+failed=0
+skipped=()
+broken=()
+
+usage() {
+  sed -n '2,/^set/s/^# \{0,1\}//p' "tests/run.sh"
+  exit "$1"
+}
+
+step() { printf '\n=== %s (at %d:%02d)\n' "$1" $((SECONDS / 60)) $((SECONDS % 60)); }
+
+pass() {
+  passed=$((passed + 1))
+  echo "PASS $1"
+}
+
+fail() {
+  failed=$((failed + 1))
+  broken+=("$1")
+  echo "FAIL $1"
+}
+
+skip() {
+  skipped+=("$1")
+  echo "SKIP $1"
+}
+
+# targets_of DIR SUITE... - what ninja has to make for these tests; for none named, all there is
+targets_of() {
+  local dir=$1
+  shift
+  [ $# -gt 0 ] || return 0
+  meson introspect --tests "$dir" | python3 -c '
+import json, os, sys
+suites = set(sys.argv[2:])
+tests = [t for t in json.load(sys.stdin) if suites & {s.split(":")[-1] for s in t["suite"]}]
+print("elements/libgstmmap.so")
+for path in {os.path.relpath(t["cmd"][0], sys.argv[1]) for t in tests}:
+    if not path.startswith(".."):
+        print(path)
+' "$(realpath "$dir")" "$@"
+}
+
+# build NAME SUITES OPTION... - in build/NAME, with the compiler in CXX
+build() {
+  local name=$1 suites=$2 dir=build/$1 log=$work/build-$1 targets
+  shift 2
+  # shellcheck disable=SC2086
+  if { [ -f "$dir/build.ninja" ] || timeout 300 meson setup "$dir" "$@"; } >"$log" 2>&1 &&
+    targets=$(targets_of "$dir" $suites 2>>"$log") &&
+    timeout 900 ninja -C "$dir" -j "$jobs" $targets >>"$log" 2>&1; then
+    pass "build with $name"
+  else
+    grep -vE '^\[[0-9]+/[0-9]+\] (Compiling|Linking|Generating)' "$log" | tail -n 60
+    fail "build with $name"
+    return 1
+  fi
+}
+
+# Reads meson's log of one run and prints a line per test, `passed|failed|skipped NAME`.
+results_of() {
+  python3 - "$1" <<'PYTHON'
+import json, sys
+kinds = {"OK": "passed", "EXPECTEDFAIL": "passed", "SKIP": "skipped", "IGNORED": "skipped"}
+for line in open(sys.argv[1]):
+    test = json.loads(line)
+    print(kinds.get(test["result"], "failed"), test["name"])
+PYTHON
+}
+
+# run_tests NAME OPTION... - those of build/NAME that the options of `meson test` choose
+run_tests() {
+  local name=$1 dir=build/$1 log kind test count=0
+  shift
+  log=$dir/meson-logs/run.json
+  rm -f "$log"
+  # Interrupted, meson ends the tests that run and still writes its log: they count as failed.
+  timeout -s INT -k 60 "$test_seconds" meson test -C "$dir" --no-rebuild --num-processes "$jobs" \
+    --print-errorlogs --logbase run "${without_long[@]}" "$@" </dev/null 2>&1 || true
+  if [ -f "$log" ]; then
+    while read -r kind test; do
+      count=$((count + 1))
+      case $kind in
+        passed) passed=$((passed + 1)) ;;
+        skipped) skipped+=("$test ($name)") ;;
+        failed)
+          failed=$((failed + 1))
+          broken+=("$test ($name)")
+          ;;
+      esac
+    done < <(results_of "$log")
+  fi
+  [ "$count" -gt 0 ] || fail "no test ran with $name $*"
+}
+
+# check NAME SECONDS COMMAND... - one more test, which shows what it said only if it fails
+check() {
+  local name=$1 seconds=$2 log=$work/check
+  shift 2
+  if timeout "$seconds" "$@" </dev/null >"$log" 2>&1; then
+    pass "$name"
+  else
+    tail -n 60 "$log"
+    fail "$name"
+  fi
+}
+
+# --- the steps ---------------------------------------------------------------------------------
+
+install_packages() {
+  step "Packages"
+  tests/install-packages.sh build test || exit 1
+}
+
+test_gcc() {
+  step "gcc: all tests"
+  CXX=g++ build gcc "" -Dwerror=true || return 0
+  run_tests gcc
+}
+
+build_clang() {
+  step "clang: no warnings"
+  # Nothing of it is run. GStreamer's check.h is not for -Wpedantic.
+  CXX=clang++ build clang "" -Dwerror=true -Doptimization=0 \
+    -Dcpp_args=-Wno-gnu-zero-variadic-macro-arguments || return 0
+}
+
+# Lists all plugins beforehand, or the first test would, and be blamed for what those of others
+# leak. Ours loads into programs with AddressSanitizer only, not into GStreamer's plugin scanner.
+list_plugins() {
+  env GST_REGISTRY_FORK=no GST_REGISTRY_1_0="$PWD/build/asan/tests/registry.bin" \
+    GST_PLUGIN_PATH_1_0="$PWD/build/asan/elements" LD_PRELOAD="$(g++ -print-file-name=libasan.so)" \
+    ASAN_OPTIONS=detect_leaks=0 timeout 120 gst-inspect-1.0 mmapsink >"$work/inspect" 2>&1 ||
+    tail -n 20 "$work/inspect"
+}
+
+test_asan() {
+  step "AddressSanitizer and UndefinedBehaviorSanitizer: library and elements"
+  # Stress is for ThreadSanitizer.
+  local suites="lib elements" also=(--no-suite tsan)
+  # Two processes take programs besides the tests.
+  [ -z "$long" ] || suites='' also=(--suite processes)
+  CXX=g++ build asan "$suites" -Db_sanitize=address,undefined -Dexamples=disabled \
+    -Doptimization=0 || return 0
+  export ASAN_OPTIONS=detect_leaks=1:halt_on_error=1:fast_unwind_on_malloc=0
+  # What libraries make for good as they are loaded, such as GLib's table of quarks. Stacks have to
+  # be whole for that: GLib has no frame pointers.
+  echo 'leak:ld-linux-' >"$work/lsan"
+  export LSAN_OPTIONS=suppressions=$work/lsan:print_suppressions=0
+  export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+  export GST_REGISTRY_FORK=no
+  list_plugins
+  run_tests asan --timeout-multiplier 4 --suite lib --suite elements "${also[@]}"
+  unset GST_REGISTRY_FORK
+}
+
+test_tsan() {
+  step "ThreadSanitizer: library"
+  CXX=g++ build tsan tsan -Db_sanitize=thread -Dexamples=disabled -Doptimization=1 || return 0
+  export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
+  run_tests tsan --timeout-multiplier 4 --suite tsan
+}
+
+test_long() {
+  step "elements, ten times over"
+  run_tests gcc --suite elements --repeat 10
+  step "elements under valgrind"
+  run_tests gcc --suite elements --timeout-multiplier 10 \
+    --wrap 'valgrind -q --error-exitcode=99 --trace-children=no'
+}
+
+test_quickstart() {
+  step "Quick start"
+  check "examples/quickstart.sh" 300 \
+    examples/quickstart.sh --seconds 3 --build-dir build/gcc --output "$work/out.mkv"
+}
+
+# Its lines say what it has tested; where it can't run at all, 77, it says why.
+test_camera() {
+  step "Camera"
+  local status=0 log=$work/camera line lines=0
+  tests/install-packages.sh camera || true
+  timeout 600 bash tests/camera/camera-test.sh build/gcc </dev/null 2>&1 | tee "$log" || status=$?
+  while read -r line; do
+    case $line in
+      PASS*) passed=$((passed + 1)) ;;
+      FAIL*)
+        failed=$((failed + 1))
+        broken+=("${line#FAIL }")
+        ;;
+      *) continue ;;
+    esac
+    lines=$((lines + 1))
+  done <"$log"
+  if [ "$status" -eq 77 ]; then
+    skip "the camera: $(tail -n 1 "$log")"
+  elif [ "$lines" -eq 0 ] || { [ "$status" -ne 0 ] && ! grep -q '^FAIL' "$log"; }; then
+    fail "the camera test ended with status $status, without saying what failed"
+  fi
+}
+
+summary() {
+  local one
+  step "Summary"
+  for one in "${skipped[@]}"; do echo "not run: $one"; done
+  for one in "${broken[@]}"; do echo "failed:  $one"; done
+  echo "$passed passed, $failed failed"
+}
+
+main() {
+  while [ $# -gt 0 ]; do
+    case $1 in
+      --camera) camera=yes ;;
+      --long) long=yes test_seconds=1200 without_long=() ;;
+      -h | --help) usage 0 ;;
+      *) usage 2 >&2 ;;
+    esac
+    shift
+  done
+  install_packages
+  work=$(mktemp -d)
+  trap 'rm -rf "$work"' EXIT
+  test_gcc
+  test_quickstart
+  test_asan
+  test_tsan
+  build_clang
+  [ -z "$long" ] || test_long
+  [ -z "$camera" ] || test_camera
+  summary
+  [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+}
+
+main "$@"
