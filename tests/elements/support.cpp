@@ -20,12 +20,12 @@ namespace {
 constexpr auto kPatience = std::chrono::seconds(10);
 constexpr GstClockTime kBusPatience = 10 * GST_SECOND;
 
-// GStreamer's own clock keeps the thread it once needed.
+// GStreamer's own clock keeps the thread it once needed, and so does GLib for its thread pools.
 bool is_ours(const std::filesystem::path& task) {
   std::ifstream file(task / "comm");
   std::string name;
   std::getline(file, name);
-  return file && name != "GstSystemClock";
+  return file && name != "GstSystemClock" && name != "pool-spawner";
 }
 
 std::string text_of(GstMessage* message) {
