@@ -16,9 +16,10 @@
  * gst-launch-1.0 mmapsrc socket-path=/tmp/cam ! videoconvert ! autovideosink
  * ]| One camera, any number of readers, which may come and go.
  * |[
- * gst-launch-1.0 mmapsrc role=server mmap=yes socket-path=/tmp/enc ! x264enc ! mmapsink
- * socket-path=/tmp/enc gst-launch-1.0 v4l2src ! mmapsink role=client socket-path=/tmp/enc   mmapsrc
- * socket-path=/tmp/enc ! h264parse ! matroskamux ! filesink location=out.mkv
+ * gst-launch-1.0 mmapsrc role=server mmap=yes socket-path=/tmp/enc ! x264enc ! \
+ *     mmapsink socket-path=/tmp/enc
+ * gst-launch-1.0 v4l2src ! mmapsink role=client socket-path=/tmp/enc \
+ *     mmapsrc socket-path=/tmp/enc ! h264parse ! matroskamux ! filesink location=out.mkv
  * ]| An encoder in another process: frames go there, packets come back.
  */
 #include "elements/gstmmapsink.h"
@@ -26,6 +27,7 @@
 #include <memory>
 
 #include "elements/sink.h"
+#include "elements/uri.h"
 
 GST_DEBUG_CATEGORY(gst_mmap_sink_debug);
 #define GST_CAT_DEFAULT gst_mmap_sink_debug
@@ -44,13 +46,15 @@ enum {
   PROP_MAX_BUFFERS,
   PROP_LEAKY_TYPE,
   PROP_PERMS,
+  PROP_REMOTE_MESSAGES,
 };
 
 static GstStaticPadTemplate sink_template =
     GST_STATIC_PAD_TEMPLATE("sink", GST_PAD_SINK, GST_PAD_ALWAYS, GST_STATIC_CAPS_ANY);
 
 G_DEFINE_TYPE_WITH_CODE(GstMmapSink, gst_mmap_sink, GST_TYPE_BASE_SINK,
-                        GST_DEBUG_CATEGORY_INIT(gst_mmap_sink_debug, "mmapsink", 0, "mmapsink"))
+                        GST_DEBUG_CATEGORY_INIT(gst_mmap_sink_debug, "mmapsink", 0, "mmapsink");
+                        G_IMPLEMENT_INTERFACE(GST_TYPE_URI_HANDLER, gstmmap::init_uri_sink))
 
 static Sink& sink_of(gpointer object) { return *GST_MMAP_SINK(object)->sink; }
 
@@ -81,6 +85,11 @@ static void set_property(GObject* object, guint id, const GValue* value, GParamS
     case PROP_PERMS:
       settings.perms = g_value_get_uint(value);
       break;
+    case PROP_REMOTE_MESSAGES: {
+      const gchar* names = g_value_get_string(value);
+      settings.remote_messages = names != nullptr ? names : "";
+      break;
+    }
     default:
       known = gstmmap::set_common_property(settings, id, value);
   }
@@ -107,6 +116,9 @@ static void get_property(GObject* object, guint id, GValue* value, GParamSpec* s
     case PROP_PERMS:
       g_value_set_uint(value, sink.settings.perms);
       break;
+    case PROP_REMOTE_MESSAGES:
+      g_value_set_string(value, sink.settings.remote_messages.c_str());
+      break;
     default:
       known = gstmmap::get_common_property(sink.settings, id, value);
   }
@@ -115,11 +127,12 @@ static void get_property(GObject* object, guint id, GValue* value, GParamSpec* s
 }
 
 // A transport has nothing to preroll: unless the application wants it to sync or to preroll, data
-// passes in PAUSED too, and the far side does what sinks do.
+// passes in PAUSED too, and the far side does what sinks do. A buffer that has sat out a change of
+// state goes on in any case.
 static void let_pass(GstBaseSink* base) {
-  if (gst_base_sink_get_sync(base) || gst_base_sink_is_async_enabled(base)) return;
+  const bool holds = gst_base_sink_get_sync(base) || gst_base_sink_is_async_enabled(base);
   GST_BASE_SINK_PREROLL_LOCK(base);
-  base->need_preroll = FALSE;
+  if (!holds) base->need_preroll = FALSE;
   GST_BASE_SINK_PREROLL_SIGNAL(base);
   GST_BASE_SINK_PREROLL_UNLOCK(base);
 }
@@ -182,17 +195,64 @@ static GstStateChangeReturn change_state(GstElement* element, GstStateChange tra
 
 static gboolean handle_event(GstBaseSink* base, GstEvent* event) {
   GstBaseSinkClass* parent = GST_BASE_SINK_CLASS(gst_mmap_sink_parent_class);
-  if (GST_EVENT_TYPE(event) == GST_EVENT_FLUSH_STOP) {
-    const gboolean handled = parent->event(base, event);
-    sink_of(base).unlock_stop();
-    let_pass(base);
-    return handled;
+  Sink& sink = sink_of(base);
+  switch (GST_EVENT_TYPE(event)) {
+    case GST_EVENT_FLUSH_START: {
+      gst_event_ref(event);
+      const gboolean handled = parent->event(base, event);
+      sink.flush_start(event);
+      gst_event_unref(event);
+      return handled;
+    }
+    case GST_EVENT_FLUSH_STOP: {
+      gst_event_ref(event);
+      const gboolean handled = parent->event(base, event);
+      sink.unlock_stop();
+      let_pass(base);
+      sink.flush_stop(event);
+      gst_event_unref(event);
+      return handled;
+    }
+    default:
+      break;
   }
-  if (GST_EVENT_IS_SERIALIZED(event) && !sink_of(base).send_event(event)) {
+  if (!GST_EVENT_IS_SERIALIZED(event)) {
+    sink.send_event_at_once(event);
+  } else if (!sink.send_event(event)) {
     gst_event_unref(event);
     return FALSE;
   }
+  // The base class would ask this pipeline for the new rate; the far sinks ask theirs.
+  if (GST_EVENT_TYPE(event) == GST_EVENT_INSTANT_RATE_CHANGE) {
+    gst_event_unref(event);
+    return TRUE;
+  }
   return parent->event(base, event);
+}
+
+static gboolean handle_query(GstBaseSink* base, GstQuery* query) {
+  switch (GST_QUERY_TYPE(query)) {
+    case GST_QUERY_CAPS:
+    case GST_QUERY_ALLOCATION:
+      break;  // by methods of their own
+    case GST_QUERY_ACCEPT_CAPS:
+      return sink_of(base).query(query);
+    default:
+      if (sink_of(base).query(query)) return TRUE;
+  }
+  return GST_BASE_SINK_CLASS(gst_mmap_sink_parent_class)->query(base, query);
+}
+
+static gboolean query_element(GstElement* element, GstQuery* query) {
+  if (GST_QUERY_TYPE(query) == GST_QUERY_LATENCY &&
+      !gst_base_sink_get_sync(GST_BASE_SINK(element)))
+    return sink_of(element).query_latency(query);
+  return GST_ELEMENT_CLASS(gst_mmap_sink_parent_class)->query(element, query);
+}
+
+static gboolean send_event(GstElement* element, GstEvent* event) {
+  if (GST_EVENT_TYPE(event) == GST_EVENT_LATENCY) sink_of(element).set_latency(event);
+  return GST_ELEMENT_CLASS(gst_mmap_sink_parent_class)->send_event(element, event);
 }
 
 static void gst_mmap_sink_class_init(GstMmapSinkClass* klass) {
@@ -207,6 +267,8 @@ static void gst_mmap_sink_class_init(GstMmapSinkClass* klass) {
     G_OBJECT_CLASS(gst_mmap_sink_parent_class)->finalize(self);
   };
   element->change_state = change_state;
+  element->query = query_element;
+  element->send_event = send_event;
   base->unlock = [](GstBaseSink* self) -> gboolean { return sink_of(self).unlock(), TRUE; };
   base->unlock_stop = [](GstBaseSink* self) -> gboolean {
     return sink_of(self).unlock_stop(), TRUE;
@@ -215,6 +277,7 @@ static void gst_mmap_sink_class_init(GstMmapSinkClass* klass) {
     return sink_of(self).send_buffer(buffer);
   };
   base->event = handle_event;
+  base->query = handle_query;
   base->get_caps = [](GstBaseSink* self, GstCaps* filter) { return sink_of(self).caps(filter); };
   base->propose_allocation = [](GstBaseSink* self, GstQuery* query) -> gboolean {
     return sink_of(self).propose_allocation(query), TRUE;
@@ -250,6 +313,13 @@ static void gst_mmap_sink_class_init(GstMmapSinkClass* klass) {
       g_param_spec_uint("perms", "Permissions",
                         "Mode of the socket, as of chmod(2) (0600 is 384 as a decimal number)", 0,
                         0777, 0600, fixed));
+  g_object_class_install_property(
+      object, PROP_REMOTE_MESSAGES,
+      g_param_spec_string("remote-messages", "Remote messages",
+                          "As the client of a two-way link: names of element messages of the "
+                          "server's pipeline that are posted here too, separated by commas (errors "
+                          "and warnings always are)",
+                          "", fixed));
 
   gst_element_class_add_static_pad_template(element, &sink_template);
   gst_element_class_set_static_metadata(

@@ -15,8 +15,8 @@
  * gst-launch-1.0 mmapsrc socket-path=/tmp/cam ! videoconvert ! autovideosink
  * ]| Shows what `videotestsrc is-live=true ! mmapsink socket-path=/tmp/cam` sends.
  * |[
- * gst-launch-1.0 mmapsrc role=server mmap=yes socket-path=/tmp/enc ! x264enc ! mmapsink
- * socket-path=/tmp/enc
+ * gst-launch-1.0 mmapsrc role=server mmap=yes socket-path=/tmp/enc ! x264enc ! \
+ *     mmapsink socket-path=/tmp/enc
  * ]| An encoding server: packets go back to the client that sent the frames.
  */
 #include "elements/gstmmapsrc.h"
@@ -24,6 +24,7 @@
 #include <memory>
 
 #include "elements/source.h"
+#include "elements/uri.h"
 
 GST_DEBUG_CATEGORY(gst_mmap_src_debug);
 #define GST_CAT_DEFAULT gst_mmap_src_debug
@@ -46,7 +47,8 @@ static GstStaticPadTemplate src_template =
     GST_STATIC_PAD_TEMPLATE("src", GST_PAD_SRC, GST_PAD_ALWAYS, GST_STATIC_CAPS_ANY);
 
 G_DEFINE_TYPE_WITH_CODE(GstMmapSrc, gst_mmap_src, GST_TYPE_ELEMENT,
-                        GST_DEBUG_CATEGORY_INIT(gst_mmap_src_debug, "mmapsrc", 0, "mmapsrc"))
+                        GST_DEBUG_CATEGORY_INIT(gst_mmap_src_debug, "mmapsrc", 0, "mmapsrc");
+                        G_IMPLEMENT_INTERFACE(GST_TYPE_URI_HANDLER, gstmmap::init_uri_source))
 
 static Source& source_of(gpointer object) { return *GST_MMAP_SRC(object)->source; }
 
@@ -98,8 +100,7 @@ static gboolean activate_mode(GstPad* pad, GstObject* parent, GstPadMode mode, g
   Source& source = source_of(parent);
   if (active) {
     source.set_flushing(false);
-    return gst_pad_start_task(
-        pad, [](gpointer self) { source_of(self).loop(); }, parent, nullptr);
+    return source.start_task();
   }
   source.set_flushing(true);
   return gst_pad_stop_task(pad);
@@ -154,37 +155,25 @@ static gboolean send_event(GstElement* element, GstEvent* event) {
     gst_event_unref(event);
     return TRUE;
   }
+  if (GST_EVENT_IS_UPSTREAM(event)) return source_of(element).send_upstream(event);
   return GST_ELEMENT_CLASS(gst_mmap_src_parent_class)->send_event(element, event);
 }
 
 static gboolean handle_query(GstPad* pad, GstObject* parent, GstQuery* query) {
   switch (GST_QUERY_TYPE(query)) {
-    case GST_QUERY_LATENCY:
-      gst_query_set_latency(query, source_of(parent).is_live(), 0, GST_CLOCK_TIME_NONE);
-      return TRUE;
     case GST_QUERY_SCHEDULING:
       gst_query_set_scheduling(query, GST_SCHEDULING_FLAG_SEQUENTIAL, 1, -1, 0);
       gst_query_add_scheduling_mode(query, GST_PAD_MODE_PUSH);
       return TRUE;
-    default:
+    case GST_QUERY_ACCEPT_CAPS:
       return gst_pad_query_default(pad, parent, query);
+    default:
+      return source_of(parent).query(query) || gst_pad_query_default(pad, parent, query);
   }
 }
 
-static gboolean handle_upstream_event(GstPad* pad, GstObject* parent, GstEvent* event) {
-  switch (GST_EVENT_TYPE(event)) {
-    case GST_EVENT_RECONFIGURE:
-      source_of(parent).reconfigure();
-      gst_event_unref(event);
-      return TRUE;
-    // Nothing here depends on these.
-    case GST_EVENT_LATENCY:
-    case GST_EVENT_QOS:
-      gst_event_unref(event);
-      return TRUE;
-    default:
-      return gst_pad_event_default(pad, parent, event);
-  }
+static gboolean handle_upstream_event(GstPad*, GstObject* parent, GstEvent* event) {
+  return source_of(parent).send_upstream(event);
 }
 
 static void gst_mmap_src_class_init(GstMmapSrcClass* klass) {

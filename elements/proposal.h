@@ -4,14 +4,29 @@
 #include <gst/gst.h>
 
 #include <memory>
+#include <vector>
 
-#include "gst/wire.h"
 #include "lib/sender.h"
 
 namespace gstmmap {
 
+// What the far pipelines want of the buffers, all of them together.
+class Needs {
+ public:
+  // What one of them answered to the same query.
+  void add(GstQuery* answered);
+
+  guint min_buffers = 2;
+  GstAllocationParams params{};
+  std::vector<GType> metas;  // that all of them know
+
+ private:
+  bool has_one_ = false;
+};
+
 // Adds an allocator and, for raw video, a pool without a maximum and GstVideoMeta, so that padded
-// frames pass as they are. The allocator is one of the sender's.
+// frames pass as they are; other metas where the readers know them. The allocator is one of the
+// sender's.
 void answer_allocation(GstQuery* query, const std::shared_ptr<mmaplink::Sender>& sender,
                        GstAllocator* allocator, const Needs& needs);
 

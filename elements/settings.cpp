@@ -76,6 +76,12 @@ void install_common_properties(GObjectClass* klass, Role role) {
                         gst_mmap_on_disconnect_get_type(),
                         static_cast<gint>(OnDisconnect::automatic), fixed));
   g_object_class_install_property(
+      klass, PROP_QUERY_TIMEOUT,
+      g_param_spec_uint64("query-timeout", "Query timeout",
+                          "Nanoseconds for the peer to answer a query, or an event whose result "
+                          "matters, such as a seek; then it has failed",
+                          0, GST_SECOND * 3600, GST_SECOND, fixed));
+  g_object_class_install_property(
       klass, PROP_STATS,
       g_param_spec_boxed("stats", "Statistics",
                          "Since the start: buffers, bytes, buffers-copied, bytes-copied, dropped; "
@@ -109,6 +115,9 @@ bool set_common_property(Settings& settings, guint id, const GValue* value) {
     case PROP_CONNECTION_TIMEOUT:
       settings.connection_timeout = g_value_get_uint64(value);
       return true;
+    case PROP_QUERY_TIMEOUT:
+      settings.query_timeout = g_value_get_uint64(value);
+      return true;
     case PROP_ON_DISCONNECT:
       settings.on_disconnect = static_cast<OnDisconnect>(g_value_get_enum(value));
       return true;
@@ -134,6 +143,9 @@ bool get_common_property(const Settings& settings, guint id, GValue* value) {
     case PROP_CONNECTION_TIMEOUT:
       g_value_set_uint64(value, settings.connection_timeout);
       return true;
+    case PROP_QUERY_TIMEOUT:
+      g_value_set_uint64(value, settings.query_timeout);
+      return true;
     case PROP_ON_DISCONNECT:
       g_value_set_enum(value, static_cast<gint>(settings.on_disconnect));
       return true;
@@ -142,14 +154,17 @@ bool get_common_property(const Settings& settings, guint id, GValue* value) {
   }
 }
 
+Status check_mmap(const std::string& word) {
+  if (word == "auto" || word == "yes" || word == "both") return mmaplink::ok();
+  return Error{Failure::settings, "the value in mmap=" + word + " is none of: auto, yes, both"};
+}
+
 Status check_settings(const Settings& settings) {
   if (!settings.socket_path || settings.socket_path->empty())
     return Error{Failure::settings,
                  "no socket-path is set: give both processes the same path, such as "
                  "socket-path=/tmp/camera"};
-  if (settings.mmap != "auto" && settings.mmap != "yes" && settings.mmap != "both")
-    return Error{Failure::settings,
-                 "the value in mmap=" + settings.mmap + " is none of: auto, yes, both"};
+  if (auto good = check_mmap(settings.mmap); !good) return good;
   return mmaplink::check_socket_path(*settings.socket_path);
 }
 

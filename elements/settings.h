@@ -24,6 +24,7 @@ struct Settings {
   std::string mmap = "auto";
   guint64 max_memory = guint64{1} << 30;
   GstClockTime connection_timeout = GST_CLOCK_TIME_NONE;
+  GstClockTime query_timeout = GST_SECOND;
   OnDisconnect on_disconnect = OnDisconnect::automatic;
 
   OnDisconnect resolved_on_disconnect() const;
@@ -36,6 +37,7 @@ enum CommonProperty : guint {
   PROP_MAX_MEMORY,
   PROP_CONNECTION_TIMEOUT,
   PROP_ON_DISCONNECT,
+  PROP_QUERY_TIMEOUT,
   PROP_STATS,
   PROP_FIRST_OWN,
 };
@@ -48,6 +50,8 @@ void install_signals(GType type);
 bool set_common_property(Settings& settings, guint id, const GValue* value);
 bool get_common_property(const Settings& settings, guint id, GValue* value);
 
+// Whether it is a word that property takes.
+mmaplink::Status check_mmap(const std::string& word);
 // What must be right before the element can go to READY.
 mmaplink::Status check_settings(const Settings& settings);
 

@@ -1,11 +1,11 @@
 #include "elements/sink.h"
 
+#include <gst/video/video.h>
+
 #include <algorithm>
 #include <array>
 
-#include "elements/gstmmapsink.h"
 #include "elements/gstmmapsrc.h"
-#include "elements/proposal.h"
 #include "gst/gstmmapmemory-private.h"
 
 GST_DEBUG_CATEGORY_EXTERN(gst_mmap_sink_debug);
@@ -14,12 +14,9 @@ GST_DEBUG_CATEGORY_EXTERN(gst_mmap_sink_debug);
 namespace gstmmap {
 
 using mmaplink::Clock;
-using mmaplink::Deadline;
 using mmaplink::Endpoint;
 using mmaplink::Error;
-using mmaplink::Failure;
 using mmaplink::Link;
-using mmaplink::Note;
 using mmaplink::Outgoing;
 using mmaplink::Sender;
 using mmaplink::Side;
@@ -29,13 +26,17 @@ namespace {
 
 // Every wait looks again after this; what it waits for wakes it at once.
 constexpr auto kSlice = std::chrono::seconds(1);
-// For the far side to say what it takes and needs; then the defaults do.
-constexpr auto kAnswer = std::chrono::seconds(1);
-constexpr guint kLeastBuffers = 2;
+// For a key frame, before it is asked for again.
+constexpr auto kKeyFrame = std::chrono::seconds(1);
 
 }  // namespace
 
-Sink::Sink(GstBaseSink* element) : element_(element) {
+Sink::Sink(GstBaseSink* element)
+    : element_(element),
+      exchange_(Side::sink,
+                [this](const auto& link, Notice kind, std::span<const std::byte> bytes) {
+                  return handle_notice(link, kind, bytes);
+                }) {
   settings.role = mmaplink::Role::server;
   active_.role = mmaplink::Role::server;
 }
@@ -73,15 +74,18 @@ bool Sink::start() {
   sender_->on_no_memory([this](const Error& why) { post_error(element(), why); });
   allocator_ = allocator_new(sender_, WhenFull::wait);
   look_at_time_ = true;
+  key_asked_.reset();
   ready_changes_ = 0;
   ready_readers_.clear();
+  readers_.clear();
   counters_.reset();
+  own_latency_ = 0;
   {
     const std::lock_guard lock(mutex_);
-    readers_.clear();
     done_ = false;
     ended_ = GST_FLOW_OK;
   }
+  exchange_.start();
   auto options = endpoint_options(active_);
   options.mode = active_.perms;
   if (auto started = endpoint_->start(Side::sink, options); !started) {
@@ -96,17 +100,18 @@ void Sink::stop() {
   // From here on nobody waits for a reader. Frames that readers have not read yet stay as they are
   // until close(): upstream may still be writing into others.
   endpoint_->stop(Side::sink);
+  exchange_.stop();
   sender_->interrupt(true);
   sender_->on_no_memory({});
   sender_->stop();
   gst_clear_object(&allocator_);
   ready_readers_.clear();
-  const std::lock_guard lock(mutex_);
   readers_.clear();
 }
 
 void Sink::unlock() {
   if (sender_) sender_->interrupt(true);
+  exchange_.wake();
 }
 
 void Sink::unlock_stop() {
@@ -133,7 +138,7 @@ GstStructure* Sink::stats() const {
     now.arenas = usage.arenas;
     now.arena_bytes = usage.bytes;
   }
-  for (const auto& reader : readers()) {
+  for (const auto& reader : readers_.all()) {
     ++now.peers;
     const auto& lane = reader->link->send_lane();
     now.latency_p50 = std::max<guint64>(now.latency_p50, lane.latency_p50());
@@ -142,187 +147,15 @@ GstStructure* Sink::stats() const {
   return stats_new("mmapsink-stats", counters_, now);
 }
 
-guint Sink::num_clients() const {
-  const std::lock_guard lock(mutex_);
-  return static_cast<guint>(readers_.size());
-}
-
-// --- readers: the endpoint's thread -------------------------------------------------------------
-
-void Sink::on_connected(const std::shared_ptr<Link>& link) { on_lanes(link); }
-
-void Sink::on_lanes(const std::shared_ptr<Link>& link) {
-  const auto lanes = link->peer_lanes();
-  update_reader(link, lanes.receives);
-  warn_of_missing_side(*link);
-  changed();
-}
-
-// What the streaming thread found out about its readers no longer holds.
-void Sink::changed() {
-  changes_.fetch_add(1, std::memory_order_release);
-  sender_->kick().kick();
-}
-
-void Sink::warn_of_missing_side(const Link& link) {
-  const auto lanes = link.peer_lanes();
-  {
-    const std::lock_guard lock(mutex_);
-    if (!is_client() || done_ || (!lanes.sends && !lanes.receives)) return;
-  }
-  const bool wants_back = endpoint_->is_attached(Side::src);
-  if (!lanes.receives)
-    GST_WARNING_OBJECT(element_, "the server on %s has no mmapsrc yet: waiting for it",
-                       active_.socket_path->c_str());
-  else if (wants_back && !lanes.sends)
-    GST_WARNING_OBJECT(element_, "the server on %s has no mmapsink yet: waiting for it",
-                       active_.socket_path->c_str());
-}
-
-void Sink::update_reader(const std::shared_ptr<Link>& link, bool reads) {
-  bool added = false;
-  bool removed = false;
-  {
-    const std::lock_guard lock(mutex_);
-    const auto found = std::find_if(readers_.begin(), readers_.end(),
-                                    [&](const auto& reader) { return reader->link == link; });
-    if (reads && found == readers_.end()) {
-      auto reader = std::make_shared<Reader>();
-      reader->link = link;
-      readers_.push_back(std::move(reader));
-      done_ = false;
-      added = true;
-    } else if (!reads && found != readers_.end()) {
-      readers_.erase(found);
-      removed = true;
-    }
-  }
-  if (added) {
-    GST_INFO_OBJECT(element_, "peer %d (uid %u) reads", link->peer().pid, link->peer().uid);
-    sender_->add(link);
-    emit_client_signal(element(), "client-connected", link->peer());
-  } else if (removed) {
-    // A peer that is there may still read what it holds.
-    const size_t held = link->alive() ? sender_->leave(*link) : sender_->remove(*link);
-    GST_INFO_OBJECT(element_, "peer %d (uid %u) reads no more, it held %" G_GSIZE_FORMAT " buffers",
-                    link->peer().pid, link->peer().uid, held);
-    emit_client_signal(element(), "client-disconnected", link->peer());
-  }
-  if (added || removed) g_object_notify(G_OBJECT(element_), "num-clients");
-}
-
-void Sink::on_note(const std::shared_ptr<Link>& link, const Note& note) {
-  const auto reader = [&]() -> std::shared_ptr<Reader> {
-    for (const auto& one : readers())
-      if (one->link == link) return one;
-    return nullptr;
-  }();
-  if (!reader) return;
-  bool good = true;
-  switch (static_cast<Notice>(note.kind)) {
-    case Notice::eos_done: {
-      const auto seqnum = decode_seqnum(note.bytes);
-      good = seqnum.has_value();
-      const std::lock_guard lock(mutex_);
-      reader->eos_done = seqnum;
-      done_ = true;
-      break;
-    }
-    case Notice::caps: {
-      const std::shared_ptr<GstCaps> caps(decode_caps(note.bytes),
-                                          [](GstCaps* held) { gst_clear_caps(&held); });
-      good = caps != nullptr;
-      if (!good) break;
-      bool changed = false;
-      {
-        const std::lock_guard lock(mutex_);
-        changed = reader->caps && !gst_caps_is_equal(reader->caps.get(), caps.get());
-        reader->caps = caps;
-      }
-      if (changed) gst_pad_push_event(pad(), gst_event_new_reconfigure());
-      break;
-    }
-    case Notice::needs: {
-      const auto needs = decode_needs(note.bytes);
-      good = needs.has_value();
-      const std::lock_guard lock(mutex_);
-      reader->needs = needs;
-      break;
-    }
-    case Notice::flow: {
-      const auto flow = decode_flow(note.bytes);
-      good = flow.has_value();
-      if (!good || flow->flow == GST_FLOW_OK) break;
-      GST_INFO_OBJECT(element_, "peer %d takes no more: %s", link->peer().pid,
-                      gst_flow_get_name(flow->flow));
-      if (is_client()) {
-        const std::lock_guard lock(mutex_);
-        reader->flow = flow->flow;
-        done_ = true;
-        ended_ = flow->flow == GST_FLOW_EOS ? GST_FLOW_EOS : GST_FLOW_ERROR;
-      }
-      if (is_client() && flow->flow != GST_FLOW_EOS)
-        post_error(element(),
-                   Error{Failure::refused, std::string("the pipeline of the server on ") +
-                                               *active_.socket_path +
-                                               " stopped: " + gst_flow_get_name(flow->flow)});
-      if (!is_client()) update_reader(link, false);
-      break;
-    }
-    default:
-      good = false;
-  }
-  if (!good) link->hang_up("a notice that makes no sense");
-  changed();
-}
-
-void Sink::on_disconnected(const std::shared_ptr<Link>& link, const Error& why) {
-  const bool was_reader = num_clients() > 0;
-  update_reader(link, false);
-  sender_->remove(*link);  // also one that had left before
-  const auto policy = active_.resolved_on_disconnect();
-  const bool last = num_clients() == 0 && (was_reader || is_client());
-  if (last && policy != OnDisconnect::none) {
-    {
-      const std::lock_guard lock(mutex_);
-      if (done_) return;
-      if (ended_ == GST_FLOW_OK)
-        ended_ = policy == OnDisconnect::eos ? GST_FLOW_EOS : GST_FLOW_ERROR;
-    }
-    if (policy == OnDisconnect::error) post_error(element(), why);
-  }
-  changed();
-}
-
-void Sink::on_waiting() {
-  GST_ELEMENT_INFO(element_, RESOURCE, NOT_FOUND,
-                   ("Waiting for a server on %s.", active_.socket_path->c_str()), (nullptr));
-}
-
-void Sink::on_failed(const Error& why) {
-  {
-    const std::lock_guard lock(mutex_);
-    ended_ = GST_FLOW_ERROR;
-  }
-  post_error(element(), why);
-  changed();
-}
-
 // --- the streaming thread -----------------------------------------------------------------------
-
-Sink::Readers Sink::readers() const {
-  const std::lock_guard lock(mutex_);
-  return readers_;
-}
 
 // Nothing while it has to be waited for.
 std::optional<GstFlowReturn> Sink::is_ready() {
-  Readers now;
   {
     const std::lock_guard lock(mutex_);
     if (ended_ != GST_FLOW_OK) return ended_;
-    now = readers_;
   }
+  const auto now = readers_.all();
   if (!is_client())
     return now.empty() && active_.wait_for_connection ? std::nullopt : std::optional(GST_FLOW_OK);
   if (now.empty()) return std::nullopt;
@@ -362,17 +195,22 @@ GstFlowReturn Sink::sit_out_interruption() {
   }
 }
 
-Published Sink::send_event_to(Reader& reader, GstEvent* event) {
-  const auto bytes = encode_event(event);
-  if (!bytes) return Published::dropped;
+Published Sink::send_item(Reader& reader, Item kind, std::span<const std::byte> bytes) {
   for (;;) {
     Outgoing item;
-    item.descriptor.kind = static_cast<uint32_t>(Item::event);
-    item.extra = *bytes;
+    item.descriptor.kind = static_cast<uint32_t>(kind);
+    item.extra = bytes;
     const auto sent =
         sender_->publish(*reader.link, std::move(item), {active_.max_buffers, active_.leaky}, {});
     if (sent != Published::interrupted || sit_out_interruption() != GST_FLOW_OK) return sent;
   }
+}
+
+Published Sink::send_event_to(Reader& reader, GstEvent* event) {
+  const auto bytes = encode_event(event);
+  if (bytes) return send_item(reader, Item::event, *bytes);
+  GST_INFO_OBJECT(element_, "a %s event does not cross", GST_EVENT_TYPE_NAME(event));
+  return Published::dropped;
 }
 
 // What a reader that comes late must know first. False when interrupted.
@@ -407,7 +245,7 @@ bool Sink::send_event(GstEvent* event) {
     if (flow == GST_FLOW_EOS || flow == GST_FLOW_ERROR) return true;  // nobody to tell
     if (flow != GST_FLOW_OK) return false;
   }
-  const Readers now = readers();
+  const auto now = readers_.all();
   for (const auto& reader : now) {
     if (!reader->has_stickies && !waits) continue;
     if (!send_stickies(*reader)) return false;
@@ -418,19 +256,18 @@ bool Sink::send_event(GstEvent* event) {
 }
 
 // EOS is posted here when it has gone through over there.
-bool Sink::wait_for_eos_done(const Readers& told, uint32_t seqnum) {
+bool Sink::wait_for_eos_done(const Readers::List& told, uint32_t seqnum) {
   for (;;) {
     const uint32_t seen = sender_->kick().value();
     if (sender_->interrupted()) {
       if (sit_out_interruption() != GST_FLOW_OK) return false;
       continue;
     }
-    const Readers now = readers();
+    const auto now = readers_.all();
     const bool done = std::all_of(told.begin(), told.end(), [&](const auto& reader) {
       // One that is not there any more has nothing left to say.
       if (std::find(now.begin(), now.end(), reader) == now.end()) return true;
-      const std::lock_guard lock(mutex_);
-      return reader->eos_done == seqnum || reader->flow != GST_FLOW_OK;
+      return reader->eos_done == seqnum || reader->took_enough;
     });
     if (done) return true;
     const std::array words{sender_->kick().word(seen)};
@@ -438,33 +275,74 @@ bool Sink::wait_for_eos_done(const Readers& told, uint32_t seqnum) {
   }
 }
 
-// A live pipeline's running time is an instant of CLOCK_MONOTONIC, which the far side can map to
-// its own. Other streams run as fast as they can: they have no instant to keep.
+// --- flushing: whichever thread seeks
+// -------------------------------------------------------------
+
+// At once, past all that waits to be read, and that goes.
+void Sink::flush_start(GstEvent* event) {
+  const auto sender = any_sender();
+  if (!sender) return;
+  const FlushStart start{flushes_.fetch_add(1) + 1, gst_event_get_seqnum(event)};
+  for (const auto& reader : readers_.all()) {
+    if (!reader->has_stickies) continue;
+    exchange_.tell(reader->link, Notice::flush_start, encode(start));
+    sender->withdraw(*reader->link);
+  }
+}
+
+// In order with what follows. Called with the pad's stream lock.
+void Sink::flush_stop(GstEvent* event) {
+  if (!any_sender()) return;
+  gboolean reset_time = FALSE;
+  gst_event_parse_flush_stop(event, &reset_time);
+  const FlushStop stop{flushes_.load(), gst_event_get_seqnum(event),
+                       static_cast<uint32_t>(reset_time)};
+  {
+    const std::lock_guard lock(mutex_);
+    done_ = false;
+  }
+  has_preroll_lock_ = false;
+  look_at_time_ = true;
+  key_asked_.reset();
+  for (const auto& reader : readers_.all())
+    if (reader->has_stickies) send_item(*reader, Item::flush_stop, encode(stop));
+}
+
+void Sink::send_event_at_once(GstEvent* event) {
+  const auto bytes = encode_event(event);
+  if (!bytes) return;
+  for (const auto& reader : readers_.all()) exchange_.tell(reader->link, Notice::event, *bytes);
+}
+
+// --- buffers ----------------------------------------------------------------------------------
+
+// A stream that is presented by a clock, here or by upstream, has its instants, which the far side
+// can map to its own clock. Others run as fast as they can: they have no instant to keep.
 void Sink::look_at_time() {
   look_at_time_ = false;
   base_time_ = mmaplink::kNoBaseTime;
-  GstQuery* query = gst_query_new_latency();
-  gboolean live = FALSE;
-  if (gst_pad_peer_query(pad(), query)) gst_query_parse_latency(query, &live, nullptr, nullptr);
-  gst_query_unref(query);
-  if (!live) return;
-  GstClock* clock = gst_element_get_clock(element());
-  if (clock == nullptr) {
-    look_at_time_ = true;  // not PLAYING yet
-    return;
+  gboolean live = gst_base_sink_get_sync(element_);
+  if (!live) {
+    GstQuery* query = gst_query_new_latency();
+    if (gst_pad_peer_query(pad(), query)) gst_query_parse_latency(query, &live, nullptr, nullptr);
+    gst_query_unref(query);
   }
-  if (GST_IS_SYSTEM_CLOCK(clock)) {
-    GstClockType type;
-    g_object_get(clock, "clock-type", &type, nullptr);
-    if (type == GST_CLOCK_TYPE_MONOTONIC) base_time_ = gst_element_get_base_time(element());
-  }
-  gst_object_unref(clock);
+  if (!live) return time_.forget();
+  const auto base = time_.look(element());
+  look_at_time_ = !base;  // not PLAYING yet
+  if (base) base_time_ = *base;
 }
 
 GstFlowReturn Sink::send_to(Reader& reader, GstBuffer* buffer, bool& dropped) {
   for (;;) {
     Published sent = Published::interrupted;
     if (send_stickies(reader)) {
+      // A decoder can do nothing with what depends on frames that it has not got.
+      if (!reader.has_begun && GST_BUFFER_FLAG_IS_SET(buffer, GST_BUFFER_FLAG_DELTA_UNIT)) {
+        ask_for_key_frame();
+        return GST_FLOW_OK;
+      }
+      reader.has_begun = true;
       Outgoing item = payload_.outgoing(buffer);
       item.may_repeat = active_.leaky != mmaplink::Leaky::downstream;
       sent = sender_->publish(*reader.link, std::move(item), {active_.max_buffers, active_.leaky},
@@ -477,6 +355,15 @@ GstFlowReturn Sink::send_to(Reader& reader, GstBuffer* buffer, bool& dropped) {
   }
 }
 
+// One for all that have come since the last key frame.
+void Sink::ask_for_key_frame() {
+  if (key_asked_ && Clock::now() < *key_asked_ + kKeyFrame) return;
+  key_asked_ = Clock::now();
+  GST_DEBUG_OBJECT(element_, "asking for a key frame");
+  gst_pad_push_event(pad(),
+                     gst_video_event_new_upstream_force_key_unit(GST_CLOCK_TIME_NONE, TRUE, 0));
+}
+
 GstFlowReturn Sink::send_buffer(GstBuffer* buffer) {
   has_preroll_lock_ = true;
   // Nothing has changed since it was found ready: the usual case, without a lock.
@@ -484,14 +371,15 @@ GstFlowReturn Sink::send_buffer(GstBuffer* buffer) {
   if (ready_changes_ != changes) {
     const GstFlowReturn flow = wait_ready();
     if (flow != GST_FLOW_OK) return flow;
-    ready_readers_ = readers();
+    ready_readers_ = readers_.all();
     ready_changes_ = changes;
   }
   if (ready_readers_.empty()) {
     Counters::add(counters_.dropped, 1);
     return GST_FLOW_OK;
   }
-  if (look_at_time_) look_at_time();
+  if (look_at_time_ || time_.is_due()) look_at_time();
+  if (!GST_BUFFER_FLAG_IS_SET(buffer, GST_BUFFER_FLAG_DELTA_UNIT)) key_asked_.reset();
   while (!payload_.prepare(buffer, *sender_, base_time_)) {
     if (!sender_->interrupted()) return GST_FLOW_ERROR;  // which allocate() has reported
     const GstFlowReturn flow = sit_out_interruption();
@@ -512,101 +400,6 @@ GstFlowReturn Sink::send_buffer(GstBuffer* buffer) {
   Counters::add(counters_.buffers, 1);
   Counters::add(counters_.bytes, size);
   return GST_FLOW_OK;
-}
-
-GstCaps* Sink::readers_caps(bool& complete) const {
-  const std::lock_guard lock(mutex_);
-  GstCaps* all = gst_caps_new_any();
-  complete = !readers_.empty();
-  for (const auto& reader : readers_) {
-    complete = complete && reader->caps;
-    if (!reader->caps) continue;
-    GstCaps* both = gst_caps_intersect_full(all, reader->caps.get(), GST_CAPS_INTERSECT_FIRST);
-    gst_caps_unref(all);
-    all = both;
-  }
-  return all;
-}
-
-GstCaps* Sink::caps(GstCaps* filter) {
-  Deadline deadline = Deadline::max();
-  GstCaps* all = nullptr;
-  for (;;) {
-    gst_clear_caps(&all);
-    const auto sender = any_sender();
-    if (!sender) {
-      all = gst_caps_new_any();
-      break;
-    }
-    const uint32_t seen = sender->kick().value();
-    bool complete = false;
-    all = readers_caps(complete);
-    // A server goes on with whoever is there.
-    if (complete || !is_client() || GST_PAD_IS_FLUSHING(pad())) break;
-    {
-      const std::lock_guard lock(mutex_);
-      if (ended_ != GST_FLOW_OK) break;
-      if (!readers_.empty() && deadline == Deadline::max()) deadline = Clock::now() + kAnswer;
-    }
-    if (Clock::now() >= deadline) {
-      GST_WARNING_OBJECT(element_, "the peer did not say in time which caps it takes");
-      break;
-    }
-    const std::array words{sender->kick().word(seen)};
-    mmaplink::wait_any(words, std::min(deadline, Clock::now() + kSlice));
-  }
-  if (filter != nullptr) {
-    GstCaps* both = gst_caps_intersect_full(filter, all, GST_CAPS_INTERSECT_FIRST);
-    gst_caps_unref(all);
-    all = both;
-  }
-  return all;
-}
-
-// What the readers' downstream wants, as far as they say in time.
-void Sink::propose_allocation(GstQuery* query) {
-  has_preroll_lock_ = false;
-  GstCaps* caps = nullptr;
-  gboolean need_pool = FALSE;
-  gst_query_parse_allocation(query, &caps, &need_pool);
-  if (allocator_ == nullptr) return;
-
-  Needs needs;
-  needs.min_buffers = kLeastBuffers;
-  GstEvent* caps_event = gst_pad_get_sticky_event(pad(), GST_EVENT_CAPS, 0);
-  if (caps != nullptr && caps_event != nullptr && (!is_client() || wait_ready() == GST_FLOW_OK)) {
-    const uint32_t seqnum = gst_event_get_seqnum(caps_event);
-    const Deadline deadline = Clock::now() + kAnswer;
-    for (const auto& reader : readers()) {
-      if (!send_stickies(*reader)) break;
-      for (;;) {
-        const uint32_t seen = sender_->kick().value();
-        std::optional<Needs> said;
-        {
-          const std::lock_guard lock(mutex_);
-          if (reader->needs && reader->needs->caps_seqnum == seqnum) said = reader->needs;
-        }
-        if (said) {
-          needs.min_buffers = std::max(needs.min_buffers, said->min_buffers);
-          needs.align |= said->align;
-          needs.prefix = std::max(needs.prefix, said->prefix);
-          needs.padding = std::max(needs.padding, said->padding);
-          break;
-        }
-        if (!reader->link->alive() || GST_PAD_IS_FLUSHING(pad())) break;
-        if (Clock::now() >= deadline) {
-          GST_WARNING_OBJECT(element_, "peer %d did not say in time what buffers it needs",
-                             reader->link->peer().pid);
-          break;
-        }
-        const std::array words{sender_->kick().word(seen)};
-        mmaplink::wait_any(words, deadline);
-      }
-    }
-  }
-  gst_clear_event(&caps_event);
-
-  answer_allocation(query, sender_, allocator_, needs);
 }
 
 }  // namespace gstmmap

@@ -1,10 +1,10 @@
-// What an mmapsink does, without its GObject: buffers and events of one pad into the lanes of all
-// readers of an endpoint.
+// What an mmapsink does, without its GObject: buffers, events and queries of one pad to all readers
+// of an endpoint, and what comes back from them.
 //
 // Owned by the element. Threads: the streaming thread (send_…, propose_allocation), the endpoint's
-// thread (on_…), the application's (open … close, stats). `mutex_` guards the readers; it is never
-// held while the endpoint, the sender or the bus is called. A reader that dies is taken off by the
-// endpoint's thread, which wakes the streaming thread.
+// thread (on_…), the application's (open … close, stats), the exchange's worker (handle_notice), any
+// (caps, query). `mutex_` is never held while the endpoint, the sender or the bus is called. A reader
+// that dies is taken off by the endpoint's thread, which wakes the streaming thread.
 #pragma once
 
 #include <gst/base/gstbasesink.h>
@@ -16,8 +16,11 @@
 #include <vector>
 
 #include "elements/counters.h"
+#include "elements/exchange.h"
 #include "elements/payload.h"
+#include "elements/readers.h"
 #include "elements/settings.h"
+#include "elements/timebase.h"
 #include "gst/wire.h"
 #include "lib/endpoint.h"
 #include "lib/sender.h"
@@ -29,6 +32,7 @@ struct SinkSettings : Settings {
   guint max_buffers = 8;
   mmaplink::Leaky leaky = mmaplink::Leaky::none;
   guint perms = 0600;
+  std::string remote_messages;
 };
 
 class Sink final : public mmaplink::EndpointUser {
@@ -47,13 +51,23 @@ class Sink final : public mmaplink::EndpointUser {
   GstFlowReturn send_buffer(GstBuffer* buffer);
   // Serialized events. False where the event could not be sent and the stream should end.
   bool send_event(GstEvent* event);
+  // Downstream events that are not in order with the data.
+  void send_event_at_once(GstEvent* event);
+  void flush_start(GstEvent* event);
+  void flush_stop(GstEvent* event);
   void propose_allocation(GstQuery* query);
   // Any thread. What all readers take, transfer full. As a client this waits for the server: what
   // the source may deliver is decided there.
   GstCaps* caps(GstCaps* filter);
+  // Of the pad: whether the readers could answer.
+  bool query(GstQuery* query);
+  // Of the element, where its pipeline wants to know.
+  bool query_latency(GstQuery* query);
+  // The pipeline has decided on its latency.
+  void set_latency(GstEvent* event);
 
   GstStructure* stats() const;
-  guint num_clients() const;
+  guint num_clients() const { return static_cast<guint>(readers_.count()); }
 
   void on_connected(const std::shared_ptr<mmaplink::Link>& link) override;
   void on_lanes(const std::shared_ptr<mmaplink::Link>& link) override;
@@ -64,31 +78,36 @@ class Sink final : public mmaplink::EndpointUser {
   void on_failed(const mmaplink::Error& why) override;
 
  private:
-  struct Reader {
-    std::shared_ptr<mmaplink::Link> link;
-    bool has_stickies = false;      // the streaming thread's
-    std::shared_ptr<GstCaps> caps;  // these under mutex_
-    std::optional<Needs> needs;
-    std::optional<uint32_t> eos_done;  // seqnum
-    GstFlowReturn flow = GST_FLOW_OK;
-  };
-  using Readers = std::vector<std::shared_ptr<Reader>>;
   GstElement* element() const { return GST_ELEMENT(element_); }
   GstPad* pad() const { return GST_BASE_SINK_PAD(element_); }
   bool is_client() const { return active_.role == mmaplink::Role::client; }
+  bool is_flushing() const { return GST_PAD_IS_FLUSHING(pad()); }
 
   void set_sender(std::shared_ptr<mmaplink::Sender> sender);
   std::shared_ptr<mmaplink::Sender> any_sender() const;  // for threads that may find none
   void update_reader(const std::shared_ptr<mmaplink::Link>& link, bool reads);
-  Readers readers() const;
+  bool take_flow(const std::shared_ptr<mmaplink::Link>& link, Reader& reader,
+                 std::span<const std::byte> bytes);
+  bool take_message(const mmaplink::Link& link, std::span<const std::byte> bytes);
+  bool handle_notice(const std::shared_ptr<mmaplink::Link>& link, Notice kind,
+                     std::span<const std::byte> bytes);
+  void greet(Reader& reader);
+  bool push_upstream(Reader* reader, GstEvent* event);
+  void take_latency(Reader& reader, GstEvent* event);
+  bool answer_query(const std::shared_ptr<mmaplink::Link>& link, std::span<const std::byte> bytes);
+
   GstFlowReturn wait_ready();
   std::optional<GstFlowReturn> is_ready();
   GstFlowReturn sit_out_interruption();
   bool send_stickies(Reader& reader);
+  mmaplink::Sender::Published send_item(Reader& reader, Item kind,
+                                        std::span<const std::byte> bytes);
   mmaplink::Sender::Published send_event_to(Reader& reader, GstEvent* event);
-  bool wait_for_eos_done(const Readers& readers, uint32_t seqnum);
-  GstCaps* readers_caps(bool& complete) const;
+  bool wait_for_eos_done(const Readers::List& readers, uint32_t seqnum);
+  bool ask(Reader& reader, GstQuery* query);
+  GstCaps* readers_caps(GstCaps* filter);
   GstFlowReturn send_to(Reader& reader, GstBuffer* buffer, bool& dropped);
+  void ask_for_key_frame();
   void changed();
   void look_at_time();
   void warn_of_missing_side(const mmaplink::Link& link);
@@ -98,21 +117,26 @@ class Sink final : public mmaplink::EndpointUser {
   std::shared_ptr<mmaplink::Endpoint> endpoint_;
   std::shared_ptr<mmaplink::Sender> sender_;  // from start() to close(); changed under mutex_
   GstAllocator* allocator_ = nullptr;         // owned, from start() to stop()
+  Readers readers_;
+  Exchange exchange_;
 
   mutable std::mutex mutex_;
-  Readers readers_;
   bool done_ = false;  // the stream came to its end over there: a hang-up is no surprise
   GstFlowReturn ended_ = GST_FLOW_OK;  // what upstream is told: the peer is gone or wants no more
 
   std::atomic<uint64_t> changes_{1};  // of what is_ready() looks at
+  std::atomic<uint32_t> flushes_{0};
+  std::atomic<GstClockTime> own_latency_{0};
 
   // The streaming thread's.
   bool has_preroll_lock_ = false;  // in what it is doing now
   bool look_at_time_ = true;
+  TimeBase time_;
   uint64_t base_time_ = mmaplink::kNoBaseTime;
+  std::optional<mmaplink::Deadline> key_asked_;
   Payload payload_;
-  Readers ready_readers_;       // as of …
-  uint64_t ready_changes_ = 0;  // … this count of changes_; 0: not ready
+  Readers::List ready_readers_;  // as of …
+  uint64_t ready_changes_ = 0;   // … this count of changes_; 0: not ready
 
   Counters counters_;
 };

@@ -35,10 +35,20 @@ constexpr auto kArenaTimeout = std::chrono::seconds(5);
 // An EOS that the application asked for waits for the far side's, which comes after the last
 // packet; a far side that is silent for this long has none to send.
 constexpr auto kEosTimeout = std::chrono::seconds(10);
+// What the way through the link may take at most, as a rule: a hundred times what it usually does.
+constexpr GstClockTime kTransport = GST_MSECOND;
 
 }  // namespace
 
-Source::Source(GstElement* element, GstPad* pad) : element_(element), pad_(pad) {
+Source::Source(GstElement* element, GstPad* pad)
+    : element_(element),
+      pad_(pad),
+      exchange_(Side::src,
+                [this](const auto& link, Notice kind, std::span<const std::byte> bytes) {
+                  return handle_notice(link, kind, bytes);
+                }),
+      flush_(pad),
+      time_(element, pad) {
   settings.role = mmaplink::Role::client;
   active_.role = mmaplink::Role::client;
   gst_segment_init(&segment_, GST_FORMAT_TIME);
@@ -77,15 +87,20 @@ bool Source::start() {
   current_.reset();
   pending_since_.reset();
   eos_since_.reset();
-  delivered_ = takes_video_meta_ = time_is_set_ = false;
-  base_time_ = mmaplink::kNoBaseTime;
+  delivered_ = false;
+  time_.forget();
+  flush_.reset();
   group_there_.reset();
   left_ = active_.num_buffers;
-  failed_ = eos_wanted_ = false;
+  failed_ = eos_wanted_ = ended_here_ = false;
   gst_segment_init(&segment_, GST_FORMAT_TIME);
   counters_.reset();
+  exchange_.start();
+  if (active_.role == mmaplink::Role::server && endpoint_->is_attached(Side::sink))
+    bus_watch_.start(element_, [this](GstMessage* message) { see_message(message); });
   if (auto started = endpoint_->start(Side::src, endpoint_options(active_)); !started) {
     post_error(element_, started.error());
+    stop();
     return false;
   }
   return true;
@@ -93,13 +108,19 @@ bool Source::start() {
 
 // After the task has ended.
 void Source::stop() {
+  bus_watch_.stop();
   endpoint_->stop(Side::src);
+  exchange_.stop();
   current_.reset();
   item_ = Incoming{};
-  g_clear_pointer(&video_, gst_video_info_free);
   gst_pad_set_offset(pad_, 0);
   const std::lock_guard lock(mutex_);
   connections_.clear();
+}
+
+bool Source::start_task() {
+  return gst_pad_start_task(
+      pad_, [](gpointer self) { static_cast<Source*>(self)->loop(); }, this, nullptr);
 }
 
 void Source::set_playing(bool playing) {
@@ -111,15 +132,11 @@ void Source::set_playing(bool playing) {
 void Source::set_flushing(bool flushing) {
   flushing_ = flushing;
   kick_.kick();
+  exchange_.wake();
 }
 
 void Source::request_eos() {
   eos_wanted_ = true;
-  kick_.kick();
-}
-
-void Source::reconfigure() {
-  caps_changed_ = true;
   kick_.kick();
 }
 
@@ -149,7 +166,6 @@ void Source::on_connected(const std::shared_ptr<Link>& link) {
     const std::lock_guard lock(mutex_);
     connections_.push_back({link, std::nullopt});
   }
-  caps_changed_ = true;
   kick_.kick();
   emit_client_signal(element_, "client-connected", link->peer());
 }
@@ -162,10 +178,17 @@ void Source::on_lanes(const std::shared_ptr<Link>& link) {
   kick_.kick();
 }
 
-void Source::on_note(const std::shared_ptr<Link>&, const Note&) {}
+void Source::on_note(const std::shared_ptr<Link>& link, const Note& note) {
+  const auto kind = exchange_.kind_of(note);
+  if (!kind) return;
+  if (*kind != Notice::wants) return exchange_.take(link, *kind, note.bytes);
+  const std::lock_guard lock(mutex_);
+  wanted_messages_.assign(reinterpret_cast<const char*>(note.bytes.data()), note.bytes.size());
+}
 
 void Source::on_disconnected(const std::shared_ptr<Link>& link, const Error& why) {
   GST_INFO_OBJECT(element_, "%s", why.text.c_str());
+  exchange_.on_disconnected(link);
   {
     const std::lock_guard lock(mutex_);
     for (auto& connection : connections_)
@@ -250,8 +273,8 @@ bool Source::look_around(uint32_t seen) {
     pause();
     return false;
   }
-  if (caps_changed_.exchange(false)) announce_caps();
-  if (active_.is_live && !playing_) {
+  // What is flushed is taken in PAUSED too.
+  if (active_.is_live && !playing_ && !flush_.is_on()) {
     sleep(seen);
     return false;
   }
@@ -272,6 +295,7 @@ bool Source::look_around(uint32_t seen) {
   if (current_) return true;
   current_ = pick();
   delivered_ = false;
+  if (current_) gst_element_post_message(element_, gst_message_new_latency(GST_OBJECT(element_)));
   if (!current_) sleep(seen);
   return current_ != nullptr;
 }
@@ -283,27 +307,6 @@ Error Source::why_lost() const {
     if (connection.link == current_ && connection.lost) return *connection.lost;
   return Error{Failure::gone, "process " + std::to_string(current_->peer().pid) + " on " +
                                   *active_.socket_path + " stopped sending"};
-}
-
-// What the far side's upstream may choose from. Asked here, not when somebody wants to know: an
-// answer may need the link itself, where this process also sends.
-void Source::announce_caps() {
-  GstCaps* caps = gst_pad_peer_query_caps(pad_, nullptr);
-  GST_DEBUG_OBJECT(element_, "downstream takes %" GST_PTR_FORMAT, static_cast<void*>(caps));
-  auto bytes = encode(caps);
-  gst_caps_unref(caps);
-  if (bytes.size() > mmaplink::kMaxMessage - 64) {
-    GST_WARNING_OBJECT(element_, "downstream's caps are too long to tell the sender about");
-    bytes = encode(GST_CAPS_ANY);
-  }
-  std::deque<Connection> now;
-  {
-    const std::lock_guard lock(mutex_);
-    now = connections_;
-  }
-  for (const auto& connection : now)
-    if (auto said = connection.link->note(static_cast<uint32_t>(Notice::caps), bytes); !said)
-      connection.link->hang_up(said.error().text);
 }
 
 // Nothing more comes over the current link, and no EOS came.
@@ -320,7 +323,9 @@ void Source::finish(const Error& why) {
                      [&](const auto& connection) { return connection.link == link; });
     if (found != connections_.end() && !link->alive()) connections_.erase(found);
   }
-  time_is_set_ = false;
+  time_.forget();
+  // Nobody ends a flush of a sender that is gone.
+  if (flush_.reset()) gst_pad_push_event(pad_, gst_event_new_flush_stop(TRUE));
   switch (active_.resolved_on_disconnect()) {
     case OnDisconnect::none:
     case OnDisconnect::automatic:
@@ -354,6 +359,10 @@ bool Source::handle(Incoming& item) {
       return handle_buffer(item);
     case Item::event:
       return handle_event(item);
+    case Item::query:
+      return handle_query(item);
+    case Item::flush_stop:
+      return handle_flush_stop(item);
   }
   break_off("a descriptor of an unknown kind");
   return false;
@@ -362,40 +371,39 @@ bool Source::handle(Incoming& item) {
 bool Source::handle_event(const Incoming& item) {
   if (item.descriptor.ticket != 0) current_->receive_lane()->give_back(item.descriptor.ticket);
   GstEvent* event = decode_event(item.extra);
-  if (event == nullptr) {
+  if (event == nullptr || !GST_EVENT_IS_DOWNSTREAM(event)) {
+    gst_clear_event(&event);
     break_off("an event that makes no sense");
     return false;
   }
   GST_DEBUG_OBJECT(element_, "received %" GST_PTR_FORMAT, static_cast<void*>(event));
+  if (flush_.is_on()) {
+    keep_while_flushing(event);
+    return true;
+  }
   const uint32_t seqnum = gst_event_get_seqnum(event);
+  guint group = 0;
   switch (GST_EVENT_TYPE(event)) {
-    case GST_EVENT_STREAM_START: {
-      // Group ids are given out by each process for itself.
-      guint group = 0;
-      if (gst_event_parse_group_id(event, &group)) {
-        if (group_there_ != group) group_here_ = gst_util_group_id_next();
-        group_there_ = group;
-        gst_event_set_group_id(event, group_here_);
-      }
+    case GST_EVENT_STREAM_START:
+      if (gst_event_parse_group_id(event, &group)) gst_event_set_group_id(event, own_group(group));
+      break;
+    case GST_EVENT_STREAM_GROUP_DONE: {
+      gst_event_parse_stream_group_done(event, &group);
+      GstEvent* own = gst_event_new_stream_group_done(own_group(group));
+      gst_event_set_seqnum(own, seqnum);
+      gst_event_replace(&event, own);
+      gst_event_unref(own);
       break;
     }
-    case GST_EVENT_CAPS: {
-      GstCaps* caps = nullptr;
-      gst_event_parse_caps(event, &caps);
-      gst_caps_ref(caps);
-      gst_pad_push_event(pad_, event);
-      ask_needs(caps, seqnum);
-      gst_caps_unref(caps);
-      return true;
-    }
+    case GST_EVENT_CAPS:
+      return handle_caps(event);
     case GST_EVENT_SEGMENT:
       gst_event_copy_segment(event, &segment_);
       break;
     case GST_EVENT_EOS: {
       const auto link = current_;
       push_eos(event);
-      if (auto said = link->note(static_cast<uint32_t>(Notice::eos_done), encode(seqnum)); !said)
-        link->hang_up(said.error().text);
+      exchange_.tell(link, Notice::eos_done, encode(seqnum));
       return false;
     }
     default:
@@ -405,78 +413,86 @@ bool Source::handle_event(const Incoming& item) {
   return true;
 }
 
-// What downstream wants of the buffers, for the far sink's answer to the same question.
-void Source::ask_needs(GstCaps* caps, uint32_t seqnum) {
-  g_clear_pointer(&video_, gst_video_info_free);
-  GstVideoInfo info;
-  if (gst_video_info_from_caps(&info, caps) &&
-      GST_VIDEO_INFO_FORMAT(&info) != GST_VIDEO_FORMAT_ENCODED)
-    video_ = gst_video_info_copy(&info);
-
-  Needs needs;
-  needs.caps_seqnum = seqnum;
-  GstQuery* query = gst_query_new_allocation(caps, TRUE);
-  takes_video_meta_ = false;
-  if (gst_pad_peer_query(pad_, query)) {
-    takes_video_meta_ = gst_query_find_allocation_meta(query, GST_VIDEO_META_API_TYPE, nullptr);
-    for (guint i = 0; i < gst_query_get_n_allocation_pools(query); ++i) {
-      guint min = 0;
-      gst_query_parse_nth_allocation_pool(query, i, nullptr, nullptr, &min, nullptr);
-      needs.min_buffers = std::max(needs.min_buffers, min);
-    }
-    for (guint i = 0; i < gst_query_get_n_allocation_params(query); ++i) {
-      GstAllocationParams params;
-      gst_query_parse_nth_allocation_param(query, i, nullptr, &params);
-      needs.align |= static_cast<uint32_t>(params.align);
-      needs.prefix = std::max(needs.prefix, static_cast<uint32_t>(params.prefix));
-      needs.padding = std::max(needs.padding, static_cast<uint32_t>(params.padding));
-    }
-  }
-  gst_query_unref(query);
-  if (auto said = current_->note(static_cast<uint32_t>(Notice::needs), encode(needs)); !said)
-    current_->hang_up(said.error().text);
+// Group ids are given out by each process for itself.
+guint Source::own_group(guint there) {
+  if (group_there_ != there) group_here_ = gst_util_group_id_next();
+  group_there_ = there;
+  return group_here_;
 }
 
-// The same frame without padding, for a downstream that does not know GstVideoMeta.
-GstBuffer* Source::tighten(GstBuffer* buffer) {
-  const GstVideoMeta* meta = gst_buffer_get_video_meta(buffer);
-  if (takes_video_meta_ || video_ == nullptr || meta == nullptr) return buffer;
-  const bool tight = std::equal(meta->stride, meta->stride + meta->n_planes, video_->stride) &&
-                     std::equal(meta->offset, meta->offset + meta->n_planes, video_->offset);
-  if (tight || meta->n_planes != GST_VIDEO_INFO_N_PLANES(video_)) return buffer;
-  GstBuffer* copy = gst_buffer_new_allocate(nullptr, GST_VIDEO_INFO_SIZE(video_), nullptr);
-  GstVideoFrame from;
-  GstVideoFrame to;
-  if (copy == nullptr || !gst_video_frame_map(&from, video_, buffer, GST_MAP_READ)) {
-    gst_clear_buffer(&copy);
-    return buffer;
+// Takes the event. A downstream that does not know GstVideoMeta is found out here, where upstream
+// does not ask.
+bool Source::handle_caps(GstEvent* event) {
+  GstCaps* caps = nullptr;
+  gst_event_parse_caps(event, &caps);
+  tighten_.set_caps(caps);
+  GstQuery* query = gst_query_new_allocation(caps, TRUE);
+  gst_pad_push_event(pad_, event);
+  tighten_.set_downstream_knows_video_meta(
+      gst_pad_peer_query(pad_, query) &&
+      gst_query_find_allocation_meta(query, GST_VIDEO_META_API_TYPE, nullptr));
+  gst_query_unref(query);
+  return true;
+}
+
+// What of a flushed stream holds for what follows, as a queue would keep it. Takes the event.
+void Source::keep_while_flushing(GstEvent* event) {
+  const GstEventType type = GST_EVENT_TYPE(event);
+  guint group = 0;
+  if (type == GST_EVENT_STREAM_START && gst_event_parse_group_id(event, &group))
+    gst_event_set_group_id(event, own_group(group));
+  if (type == GST_EVENT_CAPS) {
+    GstCaps* caps = nullptr;
+    gst_event_parse_caps(event, &caps);
+    tighten_.set_caps(caps);
   }
-  if (gst_video_frame_map(&to, video_, copy, GST_MAP_WRITE)) {
-    gst_video_frame_copy(&to, &from);
-    gst_video_frame_unmap(&to);
+  if (GST_EVENT_IS_STICKY(event) && type != GST_EVENT_EOS && type != GST_EVENT_SEGMENT)
+    gst_pad_store_sticky_event(pad_, event);
+  gst_event_unref(event);
+}
+
+bool Source::handle_query(const Incoming& item) {
+  if (item.descriptor.ticket != 0) current_->receive_lane()->give_back(item.descriptor.ticket);
+  if (answer_query(current_, item.extra, true)) return true;
+  break_off("a query that makes no sense");
+  return false;
+}
+
+bool Source::handle_flush_stop(const Incoming& item) {
+  const auto stop = decode_flush_stop(item.extra);
+  if (!stop) {
+    break_off("a flush that makes no sense");
+    return false;
   }
-  gst_video_frame_unmap(&from);
-  gst_buffer_copy_into(
-      copy, buffer,
-      static_cast<GstBufferCopyFlags>(GST_BUFFER_COPY_FLAGS | GST_BUFFER_COPY_TIMESTAMPS), 0,
-      static_cast<gsize>(-1));
-  gst_buffer_unref(buffer);
-  Counters::add(counters_.buffers_copied, 1);
-  Counters::add(counters_.bytes_copied, gst_buffer_get_size(copy));
-  return copy;
+  GST_DEBUG_OBJECT(element_, "flushed");
+  if (flush_.stop(*stop)) {
+    time_.forget();
+    gst_segment_init(&segment_, GST_FORMAT_TIME);
+  }
+  return true;
 }
 
 bool Source::handle_buffer(Incoming& item) {
-  set_time(item.descriptor);
   const size_t size = item.descriptor.size;
   GstBuffer* buffer = decode_buffer(item, current_->receive_lane());
   if (buffer == nullptr) {
     break_off("a buffer that makes no sense");
     return false;
   }
-  buffer = tighten(buffer);
+  if (flush_.is_on()) {
+    gst_buffer_unref(buffer);
+    return true;
+  }
+  if (own_base_time_changed_.exchange(false)) time_.forget();
+  if (active_.is_live) time_.apply(item.descriptor, segment_);
+  GstBuffer* tight = tighten_.apply(buffer);
+  if (tight != buffer) {
+    Counters::add(counters_.buffers_copied, 1);
+    Counters::add(counters_.bytes_copied, gst_buffer_get_size(tight));
+  }
+  buffer = tight;
   if (active_.do_timestamp) {
-    if (const auto now = running_time()) GST_BUFFER_PTS(buffer) = *now;
+    if (const auto now = time_.running_time()) GST_BUFFER_PTS(buffer) = *now;
     GST_BUFFER_DTS(buffer) = GST_CLOCK_TIME_NONE;
   }
   Counters::add(counters_.buffers, 1);
@@ -488,6 +504,7 @@ bool Source::handle_buffer(Incoming& item) {
     return false;
   }
   if (left_ > 0 && --left_ == 0) {
+    ended_here_ = true;
     tell_flow(GST_FLOW_EOS);
     push_eos(nullptr);
     return false;
@@ -495,66 +512,20 @@ bool Source::handle_buffer(Incoming& item) {
   return true;
 }
 
-std::optional<GstClockTime> Source::running_time() const {
-  GstClock* clock = gst_element_get_clock(element_);
-  if (clock == nullptr) return std::nullopt;
-  const GstClockTime now = gst_clock_get_time(clock);
-  gst_object_unref(clock);
-  const GstClockTime base = gst_element_get_base_time(element_);
-  if (now < base) return std::nullopt;
-  return now - base;
-}
-
-// Running time on both sides is the same instant of CLOCK_MONOTONIC, by the pad's offset: segments
-// and timestamps stay as they are. What is not live over there has no instant; its first frame is
-// taken to be due now.
-void Source::set_time(const mmaplink::Descriptor& descriptor) {
-  if (!active_.is_live) return;
-  if (time_is_set_ && descriptor.base_time == base_time_ && !own_base_time_changed_.exchange(false))
-    return;
-  base_time_ = descriptor.base_time;
-  const auto set = [&](gint64 offset) {
-    if (gst_pad_get_offset(pad_) == offset) return;
-    GST_DEBUG_OBJECT(element_, "running time differs by %" GST_STIME_FORMAT,
-                     GST_STIME_ARGS(offset));
-    gst_pad_set_offset(pad_, offset);
-  };
-  bool monotonic = false;
-  if (GstClock* clock = gst_element_get_clock(element_)) {
-    if (GST_IS_SYSTEM_CLOCK(clock)) {
-      GstClockType type;
-      g_object_get(clock, "clock-type", &type, nullptr);
-      monotonic = type == GST_CLOCK_TYPE_MONOTONIC;
-    }
-    gst_object_unref(clock);
-  }
-  if (monotonic && descriptor.base_time != mmaplink::kNoBaseTime) {
-    time_is_set_ = true;
-    return set(static_cast<gint64>(descriptor.base_time - gst_element_get_base_time(element_)));
-  }
-  if (time_is_set_) return;
-  const guint64 first = gst_segment_to_running_time(&segment_, GST_FORMAT_TIME, descriptor.pts);
-  const auto now = running_time();
-  if (!GST_CLOCK_TIME_IS_VALID(first) || !now) return;
-  time_is_set_ = true;
-  set(static_cast<gint64>(*now - first));
-}
-
 void Source::tell_flow(GstFlowReturn flow) {
   if (!current_) current_ = pick();
-  if (!current_) return;
-  if (auto said = current_->note(static_cast<uint32_t>(Notice::flow), encode(Flow{flow})); !said)
-    current_->hang_up(said.error().text);
+  if (current_) exchange_.tell(current_, Notice::flow, encode(Flow{flow}));
 }
 
 // Downstream took no more.
 void Source::ended(GstFlowReturn flow) {
   GST_DEBUG_OBJECT(element_, "downstream said %s", gst_flow_get_name(flow));
   if (flow == GST_FLOW_FLUSHING) {
-    // A flush from downstream ends by itself; our own ends the task.
-    if (flushing_ || GST_PAD_IS_FLUSHING(pad_)) pause();
+    // A flush ends by itself; our own ends the task.
+    if (flushing_) pause();
     return;
   }
+  ended_here_ = flow != GST_FLOW_EOS;
   tell_flow(flow);
   if (flow != GST_FLOW_EOS) GST_ELEMENT_FLOW_ERROR(element_, flow);
   push_eos(nullptr);
@@ -572,8 +543,9 @@ void Source::push_eos(GstEvent* event) {
   } else {
     gst_event_unref(start);
   }
-  gst_pad_push_event(pad_, event != nullptr ? event : gst_event_new_eos());
+  // Paused first: a flush after the EOS starts the task again.
   pause();
+  gst_pad_push_event(pad_, event != nullptr ? event : gst_event_new_eos());
 }
 
 bool Source::eos_is_due() {
@@ -587,6 +559,139 @@ bool Source::eos_is_due() {
   if (!eos_since_ || buffers_at_eos_ != counters_.buffers) eos_since_ = Clock::now();
   buffers_at_eos_ = counters_.buffers;
   return Clock::now() - *eos_since_ > kEosTimeout;
+}
+
+// --- past the lane ------------------------------------------------------------------------------
+
+std::shared_ptr<Link> Source::sending_link() const {
+  const std::lock_guard lock(mutex_);
+  for (const auto& connection : connections_)
+    if (!connection.lost && connection.link->peer_lanes().sends) return connection.link;
+  return nullptr;
+}
+
+// By the worker.
+bool Source::handle_notice(const std::shared_ptr<Link>& link, Notice kind,
+                           std::span<const std::byte> bytes) {
+  switch (kind) {
+    case Notice::flush_start: {
+      const auto start = decode_flush_start(bytes);
+      if (!start) return false;
+      if (link != sending_link() || ended_here_) return true;
+      GST_DEBUG_OBJECT(element_, "flushing");
+      flush_.start(*start);
+      kick_.kick();
+      // EOS has ended the task; what comes after the flush is a stream again.
+      if (!flushing_) start_task();
+      return true;
+    }
+    case Notice::event: {
+      GstEvent* event = decode_event(bytes);
+      if (event == nullptr) return false;
+      if (GST_EVENT_IS_DOWNSTREAM(event) && !GST_EVENT_IS_SERIALIZED(event))
+        gst_pad_push_event(pad_, event);
+      else
+        gst_event_unref(event);
+      return true;
+    }
+    case Notice::query:
+      return answer_query(link, bytes, false);
+    case Notice::latency:
+      gst_element_post_message(element_, gst_message_new_latency(GST_OBJECT(element_)));
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool Source::answer_query(const std::shared_ptr<Link>& link, std::span<const std::byte> bytes,
+                          bool serialized) {
+  const auto parts = split_id(bytes);
+  GstQuery* query = parts ? decode_question(parts->bytes) : nullptr;
+  if (query == nullptr) return false;
+  std::optional<std::vector<std::byte>> answer;
+  if (GST_QUERY_IS_DOWNSTREAM(query) && GST_QUERY_IS_SERIALIZED(query) == serialized &&
+      gst_pad_peer_query(pad_, query))
+    answer = encode_answer(query);
+  if (GST_QUERY_TYPE(query) == GST_QUERY_ALLOCATION)
+    tighten_.set_downstream_knows_video_meta(
+        answer && gst_query_find_allocation_meta(query, GST_VIDEO_META_API_TYPE, nullptr));
+  exchange_.answer(link, parts->id, answer.has_value(),
+                   answer ? *answer : std::vector<std::byte>());
+  gst_query_unref(query);
+  return true;
+}
+
+// Of a server's pipeline, by whoever posts one: the client's application gets it as its own.
+void Source::see_message(GstMessage* message) {
+  if (GST_MESSAGE_TYPE(message) == GST_MESSAGE_ELEMENT) {
+    const GstStructure* structure = gst_message_get_structure(message);
+    if (structure == nullptr) return;
+    const std::lock_guard lock(mutex_);
+    const std::string names = "," + wanted_messages_ + ",";
+    if (names.find("," + std::string(gst_structure_get_name(structure)) + ",") == std::string::npos)
+      return;
+  } else if ((GST_MESSAGE_TYPE(message) & (GST_MESSAGE_ERROR | GST_MESSAGE_WARNING)) == 0) {
+    return;
+  }
+  const auto link = sending_link();
+  if (!link) return;
+  if (auto bytes = encode_message(message))
+    exchange_.tell(link, Notice::message, std::move(*bytes));
+}
+
+bool Source::ask(GstQuery* query) {
+  const auto link = sending_link();
+  const auto question = encode_question(query);
+  if (!link || !question) return false;
+  const auto answer =
+      exchange_.ask(link, Notice::query, *question, std::chrono::nanoseconds(active_.query_timeout),
+                    [this] { return flushing_.load(); });
+  if (!answer && !flushing_ && link->alive())
+    GST_WARNING_OBJECT(element_, "peer %d did not answer a %s query within query-timeout",
+                       link->peer().pid, GST_QUERY_TYPE_NAME(query));
+  return answer && answer->good && decode_answer(answer->bytes, query);
+}
+
+bool Source::query(GstQuery* query) {
+  if (GST_QUERY_TYPE(query) != GST_QUERY_LATENCY) return ask(query);
+  gboolean live = FALSE;
+  GstClockTime min = 0;
+  GstClockTime max = GST_CLOCK_TIME_NONE;
+  if (ask(query)) {
+    gst_query_parse_latency(query, &live, &min, &max);
+    if (live) {
+      min += kTransport;
+      if (GST_CLOCK_TIME_IS_VALID(max)) max += kTransport;
+    } else {
+      min = 0;
+      max = GST_CLOCK_TIME_NONE;
+    }
+  }
+  gst_query_set_latency(query, active_.is_live, min, max);
+  return true;
+}
+
+bool Source::send_upstream(GstEvent* event) {
+  const auto link = sending_link();
+  const auto bytes = encode_event(event);
+  const GstEventType type = GST_EVENT_TYPE(event);
+  const bool is_key_unit = gst_video_event_is_force_key_unit(event);
+  GST_DEBUG_OBJECT(element_, "to the sender: %" GST_PTR_FORMAT, static_cast<void*>(event));
+  gst_event_unref(event);
+  if (!link || !bytes) return false;
+  // Often, and from streaming threads: nobody waits for what becomes of these.
+  if (type == GST_EVENT_QOS || type == GST_EVENT_LATENCY || type == GST_EVENT_RECONFIGURE ||
+      is_key_unit)
+    return exchange_.tell(link, Notice::event, *bytes);
+  const auto answer = exchange_.ask(link, Notice::event_asked, *bytes,
+                                    std::chrono::nanoseconds(active_.query_timeout),
+                                    [this] { return flushing_.load(); });
+  if (!answer && !flushing_ && link->alive())
+    GST_WARNING_OBJECT(element_,
+                       "peer %d did not say within query-timeout what became of a %s event",
+                       link->peer().pid, gst_event_type_get_name(type));
+  return answer && answer->good;
 }
 
 }  // namespace gstmmap

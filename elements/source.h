@@ -1,13 +1,13 @@
 // What an mmapsrc does, without its GObject: what comes out of a lane onto one pad.
 //
 // Owned by the element. Threads: the pad's task (loop), the endpoint's thread (on_…), the
-// application's (open … close, set_playing, request_eos, stats). `mutex_` guards the links; it is
-// never held while the endpoint, the pad or the bus is called. When the peer dies its link stays
-// until the task has taken what it had published.
+// application's (open … close, set_playing, request_eos, stats), the exchange's worker
+// (handle_notice), any (query, send_upstream). `mutex_` guards the links; it is never held while the
+// endpoint, the pad or the bus is called. When the peer dies its link stays until the task has taken
+// what it had published.
 #pragma once
 
 #include <gst/gst.h>
-#include <gst/video/video.h>
 
 #include <atomic>
 #include <deque>
@@ -15,8 +15,13 @@
 #include <mutex>
 #include <optional>
 
+#include "elements/buswatch.h"
 #include "elements/counters.h"
+#include "elements/exchange.h"
+#include "elements/flushgate.h"
+#include "elements/padtime.h"
 #include "elements/settings.h"
+#include "elements/tighten.h"
 #include "gst/wire.h"
 #include "lib/endpoint.h"
 
@@ -39,12 +44,16 @@ class Source final : public mmaplink::EndpointUser {
   bool start();
   void stop();
   bool is_live() const { return active_.is_live; }
+  // The pad is active: the task begins, or goes on after EOS.
+  bool start_task();
   void set_playing(bool playing);
   void set_flushing(bool flushing);
   // As gst-launch-1.0 -e asks for it.
   void request_eos();
-  // Downstream may take other caps than before.
-  void reconfigure();
+  // Of the pad: whether the far upstream could answer.
+  bool query(GstQuery* query);
+  // Takes the event.
+  bool send_upstream(GstEvent* event);
 
   void loop();  // one turn of the pad's task
   GstStructure* stats() const;
@@ -67,17 +76,24 @@ class Source final : public mmaplink::EndpointUser {
   bool look_around(uint32_t seen);
   void sleep(uint32_t seen);
   std::shared_ptr<mmaplink::Link> pick();
+  std::shared_ptr<mmaplink::Link> sending_link() const;
   mmaplink::Error why_lost() const;
   void finish(const mmaplink::Error& why);
   bool handle(mmaplink::Incoming& item);
   bool handle_event(const mmaplink::Incoming& item);
+  bool handle_caps(GstEvent* event);
+  bool handle_query(const mmaplink::Incoming& item);
+  bool handle_flush_stop(const mmaplink::Incoming& item);
   bool handle_buffer(mmaplink::Incoming& item);
+  void keep_while_flushing(GstEvent* event);
   void break_off(const std::string& why);
-  void announce_caps();
-  void ask_needs(GstCaps* caps, uint32_t seqnum);
-  GstBuffer* tighten(GstBuffer* buffer);
-  void set_time(const mmaplink::Descriptor& descriptor);
-  std::optional<GstClockTime> running_time() const;
+  bool handle_notice(const std::shared_ptr<mmaplink::Link>& link, Notice kind,
+                     std::span<const std::byte> bytes);
+  bool answer_query(const std::shared_ptr<mmaplink::Link>& link, std::span<const std::byte> bytes,
+                    bool serialized);
+  void see_message(GstMessage* message);
+  bool ask(GstQuery* query);
+  guint own_group(guint there);
   void push_eos(GstEvent* event);
   void tell_flow(GstFlowReturn flow);
   void ended(GstFlowReturn flow);
@@ -89,11 +105,16 @@ class Source final : public mmaplink::EndpointUser {
   SourceSettings active_;  // since open()
   std::shared_ptr<mmaplink::Endpoint> endpoint_;
   mmaplink::Kick kick_;
+  Exchange exchange_;
+  BusWatch bus_watch_;
   std::atomic<bool> playing_{false}, flushing_{false}, failed_{false}, eos_wanted_{false};
-  std::atomic<bool> caps_changed_{false}, own_base_time_changed_{false};
+  std::atomic<bool> own_base_time_changed_{false};
+  std::atomic<bool> ended_here_{false};  // for good: a flush does not begin anew
+  FlushGate flush_;
 
   mutable std::mutex mutex_;
   std::deque<Connection> connections_;
+  std::string wanted_messages_;  // names, as the client lists them
 
   // The task's.
   std::shared_ptr<mmaplink::Link> current_;
@@ -104,10 +125,8 @@ class Source final : public mmaplink::EndpointUser {
   std::optional<mmaplink::Deadline> eos_since_;  // that is wanted, and nothing has come
   uint64_t buffers_at_eos_ = 0;
   GstSegment segment_;
-  GstVideoInfo* video_ = nullptr;  // owned; of the caps, where they are raw video
-  bool takes_video_meta_ = false;  // downstream does
-  bool time_is_set_ = false;       // for a stream that is not live
-  uint64_t base_time_ = mmaplink::kNoBaseTime;
+  Tighten tighten_;
+  PadTime time_;
   std::optional<uint32_t> group_there_;
   guint group_here_ = 0;
   gint64 left_ = -1;  // of num-buffers

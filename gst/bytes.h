@@ -5,6 +5,7 @@
 #include <glib.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <span>
 #include <string>
@@ -24,9 +25,13 @@ class BytesOut {
     const auto* bytes = reinterpret_cast<const std::byte*>(&value);
     to_.insert(to_.end(), bytes, bytes + sizeof value);
   }
-  void text(std::string_view text) {
-    const auto* bytes = reinterpret_cast<const std::byte*>(text.data());
-    to_.insert(to_.end(), bytes, bytes + text.size());
+  // To the end of the bytes.
+  void text(std::string_view text) { bytes(std::as_bytes(std::span(text))); }
+  void bytes(std::span<const std::byte> bytes) { to_.insert(to_.end(), bytes.begin(), bytes.end()); }
+  // With its length in front.
+  void sized_text(std::string_view value) {
+    put(static_cast<uint32_t>(value.size()));
+    text(value);
   }
 
  private:
@@ -54,19 +59,22 @@ class BytesIn {
     left_ = left_.subspan(size);
     return taken;
   }
-  std::string rest_as_text() {
-    const auto rest = std::exchange(left_, {});
-    std::string text(reinterpret_cast<const char*>(rest.data()), rest.size());
-    // What reads it wants a terminated string of UTF-8.
-    broken_ |= text.find('\0') != std::string::npos ||
-               !g_utf8_validate(text.data(), static_cast<gssize>(text.size()), nullptr);
-    return text;
-  }
+  std::span<const std::byte> rest() { return std::exchange(left_, {}); }
+  std::string rest_as_text() { return text_of(rest()); }
+  std::string sized_text() { return text_of(take(get<uint32_t>())); }
   bool empty() const { return left_.empty(); }
   bool good() const { return !broken_; }
   bool complete() const { return !broken_ && left_.empty(); }
 
  private:
+  std::string text_of(std::span<const std::byte> bytes) {
+    std::string text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    // What reads it wants a terminated string of UTF-8.
+    broken_ |= text.find('\0') != std::string::npos ||
+               !g_utf8_validate(text.data(), static_cast<gssize>(text.size()), nullptr);
+    return text;
+  }
+
   std::span<const std::byte> left_;
   bool broken_ = false;
 };

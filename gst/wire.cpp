@@ -28,16 +28,21 @@ static std::optional<T> from_plain(std::span<const std::byte> bytes) {
   return from.complete() ? std::optional(value) : std::nullopt;
 }
 
-std::vector<std::byte> encode(const Needs& needs) { return plain(needs); }
 std::vector<std::byte> encode(const Flow& flow) { return plain(static_cast<int32_t>(flow.flow)); }
 std::vector<std::byte> encode(uint32_t seqnum) { return plain(seqnum); }
-
-std::optional<Needs> decode_needs(std::span<const std::byte> bytes) {
-  return from_plain<Needs>(bytes);
-}
+std::vector<std::byte> encode(const FlushStart& start) { return plain(start); }
+std::vector<std::byte> encode(const FlushStop& stop) { return plain(stop); }
 
 std::optional<uint32_t> decode_seqnum(std::span<const std::byte> bytes) {
   return from_plain<uint32_t>(bytes);
+}
+
+std::optional<FlushStart> decode_flush_start(std::span<const std::byte> bytes) {
+  return from_plain<FlushStart>(bytes);
+}
+
+std::optional<FlushStop> decode_flush_stop(std::span<const std::byte> bytes) {
+  return from_plain<FlushStop>(bytes);
 }
 
 std::optional<Flow> decode_flow(std::span<const std::byte> bytes) {
@@ -46,18 +51,19 @@ std::optional<Flow> decode_flow(std::span<const std::byte> bytes) {
   return Flow{static_cast<GstFlowReturn>(*value)};
 }
 
-std::vector<std::byte> encode(GstCaps* caps) {
-  std::vector<std::byte> bytes;
-  gchar* text = gst_caps_to_string(caps);
-  BytesOut(bytes).text(text);
-  g_free(text);
-  return bytes;
+std::vector<std::byte> with_id(uint32_t id, std::span<const std::byte> bytes) {
+  std::vector<std::byte> all;
+  BytesOut to(all);
+  to.put(id);
+  to.bytes(bytes);
+  return all;
 }
 
-GstCaps* decode_caps(std::span<const std::byte> bytes) {
+std::optional<WithId> split_id(std::span<const std::byte> bytes) {
   BytesIn from(bytes);
-  const std::string text = from.rest_as_text();
-  return from.good() ? gst_caps_from_string(text.c_str()) : nullptr;
+  const auto id = from.get<uint32_t>();
+  if (!from.good()) return std::nullopt;
+  return WithId{id, from.rest()};
 }
 
 // --- buffers ------------------------------------------------------------------------------------

@@ -17,46 +17,80 @@
 
 namespace gstmmap {
 
-// Descriptor::kind
-enum class Item : uint32_t { buffer = 1, event = 2 };
-
-// Note::kind, over the control socket
-enum class Notice : uint32_t {
-  eos_done = 1,  // src → sink: seqnum of an EOS that has gone downstream
-  needs = 2,     // src → sink: what downstream of the source wants of the buffers of some caps
-  flow = 3,      // src → sink: downstream takes no more, and why
-  caps = 4,      // src → sink: what downstream of the source takes
+// Descriptor::kind: what is in order with the buffers.
+enum class Item : uint32_t {
+  buffer = 1,
+  event = 2,
+  query = 3,       // an id and a question, answered by a notice
+  flush_stop = 4,  // a FlushStop
 };
 
-// What downstream of a source answered to an ALLOCATION query.
-struct Needs {
-  uint32_t caps_seqnum = 0;  // of the CAPS event it belongs to
-  uint32_t min_buffers = 0;
-  uint32_t align = 0;   // a mask, as in GstAllocationParams
-  uint32_t prefix = 0;  // bytes
-  uint32_t padding = 0;
+// Note::kind, over the control socket: what is in no order with the buffers.
+enum class Notice : uint32_t {
+  joined = 0,       // never sent: what a sink tells itself of a new reader
+  eos_done = 1,     // src → sink: seqnum of an EOS that has gone downstream
+  flow = 2,         // src → sink: downstream takes no more, and why
+  event = 3,        // an event that nobody waits for
+  event_asked = 4,  // an id and an event; the answer says whether it was handled
+  query = 5,        // an id and a question
+  answer = 6,       // an id, whether it went well, and what there is to say
+  flush_start = 7,  // sink → src: a FlushStart
+  message = 8,      // src → sink: one of the server's pipeline
+  wants = 9,        // sink → src: names of element messages that it would like to get
+  latency = 10,     // sink → src: upstream's latency is another now
 };
 
 struct Flow {
   GstFlowReturn flow = GST_FLOW_OK;
 };
 
-std::vector<std::byte> encode(const Needs& needs);
+// A flush has a number, counted up by its sink: its start goes past the lane, its end comes in order
+// with what follows.
+struct FlushStart {
+  uint32_t number = 0;
+  uint32_t seqnum = 0;
+};
+struct FlushStop {
+  uint32_t number = 0;
+  uint32_t seqnum = 0;
+  uint32_t reset_time = 0;
+};
+
 std::vector<std::byte> encode(const Flow& flow);
 std::vector<std::byte> encode(uint32_t seqnum);
-std::vector<std::byte> encode(GstCaps* caps);
-std::optional<Needs> decode_needs(std::span<const std::byte> bytes);
+std::vector<std::byte> encode(const FlushStart& start);
+std::vector<std::byte> encode(const FlushStop& stop);
 std::optional<Flow> decode_flow(std::span<const std::byte> bytes);
 std::optional<uint32_t> decode_seqnum(std::span<const std::byte> bytes);
+std::optional<FlushStart> decode_flush_start(std::span<const std::byte> bytes);
+std::optional<FlushStop> decode_flush_stop(std::span<const std::byte> bytes);
 
-// Transfer full; nullptr where the bytes are no caps.
-GstCaps* decode_caps(std::span<const std::byte> bytes);
+// A question's id in front of its bytes.
+std::vector<std::byte> with_id(uint32_t id, std::span<const std::byte> bytes);
+struct WithId {
+  uint32_t id = 0;
+  std::span<const std::byte> bytes;
+};
+std::optional<WithId> split_id(std::span<const std::byte> bytes);
 
-// Serialized downstream events. Nothing for those that do not cross.
+// Nothing for an event that can't cross.
 std::optional<std::vector<std::byte>> encode_event(GstEvent* event);
 // Transfer full; nullptr where the bytes are no event. The group-id of a STREAM_START is the
 // sender's: only good for telling groups of one sender apart.
 GstEvent* decode_event(std::span<const std::byte> bytes);
+
+// What a query asks, and what was answered. Nothing for a query that can't cross.
+std::optional<std::vector<std::byte>> encode_question(GstQuery* query);
+GstQuery* decode_question(std::span<const std::byte> bytes);  // transfer full, or nullptr
+std::optional<std::vector<std::byte>> encode_answer(GstQuery* query);
+// Puts an answer into the query that it belongs to. False where it makes no sense; the query may
+// have a part of it then.
+bool decode_answer(std::span<const std::byte> bytes, GstQuery* query);
+
+// An ERROR, WARNING or element message. Nothing for others.
+std::optional<std::vector<std::byte>> encode_message(GstMessage* message);
+// As of an element here, naming the one over there. Transfer full, or nullptr.
+GstMessage* decode_message(std::span<const std::byte> bytes, GstObject* source, int pid);
 
 // Fills in a buffer's own fields, and where its memories lie. `extra` gets the bytes that go with
 // the descriptor: further memories and the metas.

@@ -1,5 +1,7 @@
 #include "lib/send_lane.h"
 
+#include <sched.h>
+
 #include <algorithm>
 
 #include "lib/shared_copy.h"
@@ -148,7 +150,23 @@ void SendLane::announce_head() {
 
 bool SendLane::withdraw_oldest(std::vector<Held>& freed) {
   const std::lock_guard lock(mutex_);
-  if (!refresh()) return false;  // room() reports it
+  return withdraw(Withdraw::oldest, freed);
+}
+
+void SendLane::withdraw_all(std::vector<Held>& freed) {
+  // Only while the peer copies what must arrive it is to be tried again.
+  constexpr int kTries = 100;
+  for (int i = 0; i < kTries; ++i) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (withdraw(Withdraw::all, freed) || queued_droppable_ == 0) return;
+    }
+    sched_yield();
+  }
+}
+
+bool SendLane::withdraw(Withdraw which, std::vector<Held>& freed) {
+  if (!refresh()) return false;  // publish() reports it
   const uint64_t first = first_waiting();
   if (queued_droppable_ == 0) return false;
   // What the peer has claimed and not yet taken it may take for withdrawn as well, if it has not
@@ -157,12 +175,14 @@ bool SendLane::withdraw_oldest(std::vector<Held>& freed) {
     return false;
   // An item that must arrive stands in front: everything waiting is withdrawn, and all but the
   // oldest droppable one is published again, in order.
-  const bool all = !queued_[first % kSlots].droppable;
+  const bool all = which == Withdraw::all || !queued_[first % kSlots].droppable;
   const uint64_t end = all ? head_ : first + 1;
+  const uint64_t stay = head_ - first - (which == Withdraw::all ? queued_droppable_ : 0);
   // That must not come round to a slot which the peer may begin to copy before it can see that it
   // is withdrawn.
   const uint64_t in_use = claimed_ != taken_ ? taken_ : first;
-  if (all && head_ - in_use + (head_ - first) > kSlots) return false;
+  if (all && head_ - in_use + stay > kSlots) return false;
+  last_extra_.clear();  // what is withdrawn may have carried it
   revoked_ = end;
   // SYNC: release, pairs with the acquire of `revoked` in ReceiveLane::behind: `head` is as new.
   own_.revoked.store(end, std::memory_order_release);
@@ -177,7 +197,8 @@ bool SendLane::withdraw_oldest(std::vector<Held>& freed) {
     Queued& queued = queued_[i % kSlots];
     // Claimed as we withdrew: the peer may have skipped it or not. A row stays till its receipt.
     const bool claimed = i < claimed_;
-    const bool goes = queued.droppable && (!withdrawn || !queued.again);
+    const bool goes =
+        queued.droppable && (which == Withdraw::all || !withdrawn || !queued.again);
     if (claimed && queued.droppable) continue;
     if (goes) {
       close_row(queued.ticket, freed);
@@ -267,10 +288,8 @@ void SendLane::close(std::vector<Held>& freed) {
   {
     const std::lock_guard lock(mutex_);
     closed_ = true;
-    last_extra_.clear();  // what is withdrawn may have carried it
   }
-  while (withdraw_oldest(freed)) {
-  }
+  withdraw_all(freed);
 }
 
 void SendLane::reopen() {

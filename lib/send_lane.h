@@ -68,6 +68,9 @@ class SendLane {
   // must arrive are lost). True if something was withdrawn. Its holds go to `freed`.
   bool withdraw_oldest(std::vector<Held>& freed);
 
+  // All of them at once.
+  void withdraw_all(std::vector<Held>& freed);
+
   // Whether there are receipts to read, `least` of them. A look without a lock, right in the end.
   bool has_receipts(uint64_t least) const {
     return peer_.receipt_head.load(std::memory_order_relaxed) -
@@ -111,6 +114,8 @@ class SendLane {
     std::unique_ptr<Kept> again;  // our own copy of one that may have to be published again
   };
 
+  enum class Withdraw { oldest, all };
+  bool withdraw(Withdraw which, std::vector<Held>& freed);
   Status refresh();  // reads and checks what the peer has claimed and taken
   bool fits(bool droppable, size_t max_queued) const;
   uint64_t first_waiting() const { return std::max(claimed_, revoked_); }

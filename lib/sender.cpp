@@ -43,6 +43,14 @@ void Sender::add(std::shared_ptr<Link> link) {
   kick_.kick();
 }
 
+void Sender::withdraw(Link& link) {
+  std::vector<Held> freed;
+  link.send_lane().withdraw_all(freed);
+  freed.clear();
+  collect(link);
+  made_progress();
+}
+
 size_t Sender::leave(const Link& link) {
   size_t held = 0;
   for (const auto& other : links()) {

@@ -36,6 +36,8 @@ class Sender : public std::enable_shared_from_this<Sender> {
   const std::shared_ptr<ArenaStore>& store() const { return store_; }
 
   void add(std::shared_ptr<Link> link);
+  // Takes back what that peer has not read yet, but for what must arrive.
+  void withdraw(Link& link);
   // Sends that peer nothing more; what it holds it may go on reading: how many items that is.
   size_t leave(const Link& link);
   // That peer is gone. Frees what it held: how many items that was.

@@ -1,0 +1,38 @@
+// A flush as it arrives at a source: its start past the data, its end in order with it. Whatever
+// comes in between belongs to what was flushed.
+//
+// Owned by a source. Threads: start() by the exchange's worker, the others by the streaming thread;
+// either may see its part first.
+#pragma once
+
+#include <gst/gst.h>
+
+#include <atomic>
+#include <mutex>
+
+#include "gst/wire.h"
+
+namespace gstmmap {
+
+class FlushGate {
+ public:
+  explicit FlushGate(GstPad* pad) : pad_(pad) {}
+
+  // Another sender, with numbers of its own. True if a flush was on that nobody will end now.
+  bool reset();
+  // Pushes FLUSH_START, unless the end of that flush was seen already.
+  void start(const FlushStart& flush);
+  // Pushes FLUSH_STOP, unless another flush has begun meanwhile. True if it did.
+  bool stop(const FlushStop& flush);
+  // Between the two: data goes nowhere.
+  bool is_on() const { return on_.load(std::memory_order_acquire); }
+
+ private:
+  GstPad* const pad_;
+  std::mutex mutex_;  // held while FLUSH_START is pushed: its end waits for that
+  uint32_t begun_ = 0;
+  uint32_t ended_ = 0;
+  std::atomic<bool> on_{false};
+};
+
+}  // namespace gstmmap

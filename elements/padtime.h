@@ -1,0 +1,38 @@
+// Keeps running time on both sides the same instant of CLOCK_MONOTONIC, by a pad's offset: segments
+// and timestamps stay as they are.
+//
+// Owned by a source, used by its streaming thread.
+#pragma once
+
+#include <gst/gst.h>
+
+#include <optional>
+
+#include "elements/timebase.h"
+#include "lib/layout.h"
+
+namespace gstmmap {
+
+class PadTime {
+ public:
+  PadTime(GstElement* element, GstPad* pad) : element_(element), pad_(pad) {}
+
+  // Another sender, or another pipeline clock here.
+  void forget();
+  // Before a buffer is pushed. What is not live over there has no instant: its first buffer is
+  // taken to be due now.
+  void apply(const mmaplink::Descriptor& descriptor, const GstSegment& segment);
+  // Of this pipeline, now.
+  std::optional<GstClockTime> running_time() const;
+
+ private:
+  void set(gint64 offset);
+
+  GstElement* const element_;
+  GstPad* const pad_;
+  TimeBase own_;
+  bool is_set_ = false;
+  uint64_t there_ = mmaplink::kNoBaseTime;
+};
+
+}  // namespace gstmmap

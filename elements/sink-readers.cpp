@@ -1,0 +1,431 @@
+// What an mmapsink's readers are asked, and what they say: connections, notices, queries.
+#include <algorithm>
+#include <array>
+
+#include "elements/gstmmapsrc.h"
+#include "elements/proposal.h"
+#include "elements/sink.h"
+
+GST_DEBUG_CATEGORY_EXTERN(gst_mmap_sink_debug);
+#define GST_CAT_DEFAULT gst_mmap_sink_debug
+
+namespace gstmmap {
+
+using mmaplink::Clock;
+using mmaplink::Deadline;
+using mmaplink::Error;
+using mmaplink::Failure;
+using mmaplink::Link;
+using mmaplink::Note;
+using mmaplink::Side;
+
+namespace {
+
+constexpr auto kSlice = std::chrono::seconds(1);
+// A try to greet a reader while the streaming thread is busy, and how many there are.
+constexpr auto kGreetAgain = std::chrono::milliseconds(10);
+constexpr int kGreetings = 100;
+
+}  // namespace
+
+// --- connections: the endpoint's thread
+// -----------------------------------------------------------
+
+void Sink::on_connected(const std::shared_ptr<Link>& link) {
+  exchange_.tell(link, Notice::wants, [&] {
+    const auto bytes = std::as_bytes(std::span(active_.remote_messages));
+    return Exchange::Bytes(bytes.begin(), bytes.end());
+  }());
+  on_lanes(link);
+}
+
+void Sink::on_lanes(const std::shared_ptr<Link>& link) {
+  const auto lanes = link->peer_lanes();
+  update_reader(link, lanes.receives);
+  warn_of_missing_side(*link);
+  changed();
+}
+
+// What the streaming thread found out about its readers no longer holds.
+void Sink::changed() {
+  changes_.fetch_add(1, std::memory_order_release);
+  sender_->kick().kick();
+}
+
+void Sink::warn_of_missing_side(const Link& link) {
+  const auto lanes = link.peer_lanes();
+  {
+    const std::lock_guard lock(mutex_);
+    if (!is_client() || done_ || (!lanes.sends && !lanes.receives)) return;
+  }
+  const bool wants_back = endpoint_->is_attached(Side::src);
+  if (!lanes.receives)
+    GST_WARNING_OBJECT(element_, "the server on %s has no mmapsrc yet: waiting for it",
+                       active_.socket_path->c_str());
+  else if (wants_back && !lanes.sends)
+    GST_WARNING_OBJECT(element_, "the server on %s has no mmapsink yet: waiting for it",
+                       active_.socket_path->c_str());
+}
+
+void Sink::update_reader(const std::shared_ptr<Link>& link, bool reads) {
+  if (reads) {
+    if (!readers_.add(link)) return;
+    GST_INFO_OBJECT(element_, "peer %d (uid %u) reads", link->peer().pid, link->peer().uid);
+    {
+      const std::lock_guard lock(mutex_);
+      done_ = false;
+    }
+    sender_->add(link);
+    exchange_.take(link, Notice::joined, {});
+    emit_client_signal(element(), "client-connected", link->peer());
+  } else {
+    if (!readers_.remove(*link)) return;
+    // A peer that is there may still read what it holds.
+    const size_t held = link->alive() ? sender_->leave(*link) : sender_->remove(*link);
+    GST_INFO_OBJECT(element_, "peer %d (uid %u) reads no more, it held %" G_GSIZE_FORMAT " buffers",
+                    link->peer().pid, link->peer().uid, held);
+    emit_client_signal(element(), "client-disconnected", link->peer());
+  }
+  g_object_notify(G_OBJECT(element_), "num-clients");
+}
+
+void Sink::on_disconnected(const std::shared_ptr<Link>& link, const Error& why) {
+  const bool was_reader = num_clients() > 0;
+  exchange_.on_disconnected(link);
+  update_reader(link, false);
+  sender_->remove(*link);  // also one that had left before
+  const auto policy = active_.resolved_on_disconnect();
+  const bool last = num_clients() == 0 && (was_reader || is_client());
+  if (last && policy != OnDisconnect::none) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (done_) return;
+      if (ended_ == GST_FLOW_OK)
+        ended_ = policy == OnDisconnect::eos ? GST_FLOW_EOS : GST_FLOW_ERROR;
+    }
+    if (policy == OnDisconnect::error) post_error(element(), why);
+  }
+  changed();
+}
+
+void Sink::on_waiting() {
+  GST_ELEMENT_INFO(element_, RESOURCE, NOT_FOUND,
+                   ("Waiting for a server on %s.", active_.socket_path->c_str()), (nullptr));
+}
+
+void Sink::on_failed(const Error& why) {
+  {
+    const std::lock_guard lock(mutex_);
+    ended_ = GST_FLOW_ERROR;
+  }
+  post_error(element(), why);
+  changed();
+}
+
+// --- notices: the endpoint's thread
+// ---------------------------------------------------------------
+
+void Sink::on_note(const std::shared_ptr<Link>& link, const Note& note) {
+  const auto kind = exchange_.kind_of(note);
+  if (!kind) return;
+  const auto reader = readers_.find(*link);
+  if (reader) reader->silent = false;
+  bool good = true;
+  switch (*kind) {
+    case Notice::eos_done: {
+      const auto seqnum = decode_seqnum(note.bytes);
+      good = seqnum.has_value();
+      if (good && reader) reader->eos_done = *seqnum;
+      const std::lock_guard lock(mutex_);
+      done_ = true;
+      break;
+    }
+    case Notice::flow:
+      if (reader) good = take_flow(link, *reader, note.bytes);
+      break;
+    case Notice::message:
+      good = take_message(*link, note.bytes);
+      break;
+    default:
+      exchange_.take(link, *kind, note.bytes);
+      return;
+  }
+  if (!good) link->hang_up("a notice that makes no sense");
+  changed();
+}
+
+// The far downstream takes no more.
+bool Sink::take_flow(const std::shared_ptr<Link>& link, Reader& reader,
+                     std::span<const std::byte> bytes) {
+  const auto flow = decode_flow(bytes);
+  if (!flow || flow->flow == GST_FLOW_OK) return flow.has_value();
+  GST_INFO_OBJECT(element_, "peer %d takes no more: %s", link->peer().pid,
+                  gst_flow_get_name(flow->flow));
+  if (!is_client()) {
+    update_reader(link, false);
+    return true;
+  }
+  reader.took_enough = true;
+  bool said = false;
+  {
+    const std::lock_guard lock(mutex_);
+    said = ended_ == GST_FLOW_ERROR;
+    done_ = true;
+    ended_ = flow->flow == GST_FLOW_EOS ? GST_FLOW_EOS : GST_FLOW_ERROR;
+  }
+  if (flow->flow != GST_FLOW_EOS && !said)
+    post_error(element(),
+               Error{Failure::refused, "the pipeline of the server on " + *active_.socket_path +
+                                           " stopped: " + gst_flow_get_name(flow->flow)});
+  return true;
+}
+
+// Of the server's pipeline: on this bus as if it were one pipeline. Here, not by the worker, so
+// that it comes before the hang-up that may follow.
+bool Sink::take_message(const Link& link, std::span<const std::byte> bytes) {
+  if (!is_client()) return false;
+  GstMessage* message = decode_message(bytes, GST_OBJECT(element_), link.peer().pid);
+  if (message == nullptr) return false;
+  if (GST_MESSAGE_TYPE(message) == GST_MESSAGE_ERROR) {
+    const std::lock_guard lock(mutex_);
+    done_ = true;  // a hang-up would be nothing new
+    ended_ = GST_FLOW_ERROR;
+  }
+  gst_element_post_message(element(), message);
+  return true;
+}
+
+// --- notices: the worker ----------------------------------------------------------------------
+
+bool Sink::handle_notice(const std::shared_ptr<Link>& link, Notice kind,
+                         std::span<const std::byte> bytes) {
+  const auto reader = readers_.find(*link);
+  switch (kind) {
+    case Notice::joined:
+      if (reader) greet(*reader);
+      return true;
+    case Notice::event: {
+      GstEvent* event = decode_event(bytes);
+      if (event == nullptr) return false;
+      push_upstream(reader.get(), event);
+      return true;
+    }
+    case Notice::event_asked: {
+      const auto parts = split_id(bytes);
+      if (!parts) return false;
+      GstEvent* event = decode_event(parts->bytes);
+      if (event == nullptr) return false;
+      exchange_.answer(link, parts->id, push_upstream(reader.get(), event), {});
+      return true;
+    }
+    case Notice::query:
+      return answer_query(link, bytes);
+    default:
+      return false;
+  }
+}
+
+// A new reader gets what it must know first at once, also where the next buffer is far off; and
+// upstream may look again at what is wanted of it, if this is the first.
+void Sink::greet(Reader& reader) {
+  if (readers_.count() == 1) gst_pad_push_event(pad(), gst_event_new_reconfigure());
+  for (int i = 0; i < kGreetings && !reader.has_stickies; ++i) {
+    if (is_flushing() || !reader.link->alive()) return;
+    if (GST_PAD_STREAM_TRYLOCK(pad())) {
+      has_preroll_lock_ = false;
+      if (gst_pad_has_current_caps(pad())) send_stickies(reader);
+      GST_PAD_STREAM_UNLOCK(pad());
+      return;
+    }
+    const uint32_t seen = sender_->kick().value();
+    const std::array words{sender_->kick().word(seen)};
+    mmaplink::wait_any(words, Clock::now() + kGreetAgain);
+  }
+}
+
+// Takes the event. `reader` is nullptr for one that has left.
+bool Sink::push_upstream(Reader* reader, GstEvent* event) {
+  GST_DEBUG_OBJECT(element_, "from a reader: %" GST_PTR_FORMAT, static_cast<void*>(event));
+  const bool alone = readers_.count() <= 1;
+  bool goes = reader != nullptr && GST_EVENT_IS_UPSTREAM(event);
+  switch (GST_EVENT_TYPE(event)) {
+    case GST_EVENT_LATENCY:
+      if (goes) take_latency(*reader, event);
+      goes = goes && alone;
+      break;
+    // One of several readers decides nothing for the others: neither where and how fast the stream
+    // plays, nor how much of it is dropped.
+    case GST_EVENT_SEEK:
+    case GST_EVENT_STEP:
+    case GST_EVENT_QOS:
+    case GST_EVENT_SELECT_STREAMS:
+    case GST_EVENT_TOC_SELECT:
+    case GST_EVENT_INSTANT_RATE_SYNC_TIME:
+      goes = goes && alone;
+      break;
+    default:
+      break;
+  }
+  if (goes) return gst_pad_push_event(pad(), event);
+  gst_event_unref(event);
+  return false;
+}
+
+// The far pipeline's latency is this one's too, where nothing comes back: upstream's elements are
+// told by their own pipeline, which asks query_latency().
+void Sink::take_latency(Reader& reader, GstEvent* event) {
+  GstClockTime latency = 0;
+  gst_event_parse_latency(event, &latency);
+  if (reader.latency.exchange(latency) == latency || endpoint_->is_attached(Side::src)) return;
+  gst_element_post_message(element(), gst_message_new_latency(GST_OBJECT(element_)));
+}
+
+bool Sink::answer_query(const std::shared_ptr<Link>& link, std::span<const std::byte> bytes) {
+  const auto parts = split_id(bytes);
+  GstQuery* query = parts ? decode_question(parts->bytes) : nullptr;
+  if (query == nullptr) return false;
+  std::optional<std::vector<std::byte>> answer;
+  if (GST_QUERY_IS_UPSTREAM(query) && gst_pad_peer_query(pad(), query))
+    answer = encode_answer(query);
+  exchange_.answer(link, parts->id, answer.has_value(),
+                   answer ? *answer : std::vector<std::byte>());
+  gst_query_unref(query);
+  return true;
+}
+
+// --- questions: any thread ----------------------------------------------------------------------
+
+// False where no answer came in time, or none that makes sense.
+bool Sink::ask(Reader& reader, GstQuery* query) {
+  const auto question = encode_question(query);
+  // One that did not answer is asked again when it has said anything.
+  if (!question || reader.silent) return false;
+  const auto timeout = std::chrono::nanoseconds(active_.query_timeout);
+  const auto given_up = [this] { return is_flushing(); };
+  std::optional<Exchange::Answer> answer;
+  if (GST_QUERY_IS_SERIALIZED(query)) {
+    const uint32_t id = exchange_.open(reader.link);
+    const bool sent =
+        send_stickies(reader) &&
+        send_item(reader, Item::query, with_id(id, *question)) == mmaplink::Sender::Published::yes;
+    answer = exchange_.wait(id, sent ? timeout : std::chrono::nanoseconds(0), given_up);
+  } else {
+    answer = exchange_.ask(reader.link, Notice::query, *question, timeout, given_up);
+  }
+  if (answer) return answer->good && decode_answer(answer->bytes, query);
+  if (!is_flushing() && reader.link->alive()) {
+    GST_WARNING_OBJECT(element_, "peer %d did not answer a %s query within query-timeout",
+                       reader.link->peer().pid, GST_QUERY_TYPE_NAME(query));
+    reader.silent = true;
+  }
+  return false;
+}
+
+bool Sink::query(GstQuery* query) {
+  if (GST_QUERY_IS_SERIALIZED(query)) has_preroll_lock_ = false;
+  const auto readers = readers_.all();
+  if (GST_QUERY_TYPE(query) == GST_QUERY_ACCEPT_CAPS) {
+    // One reader that does not like them has an error of its own.
+    gboolean accepts = readers.empty();
+    for (const auto& reader : readers) {
+      gboolean result = TRUE;
+      if (ask(*reader, query)) gst_query_parse_accept_caps_result(query, &result);
+      accepts = accepts || result;
+    }
+    gst_query_set_accept_caps_result(query, accepts);
+    return true;
+  }
+  // All have to drain; of other questions the first answer counts.
+  const bool all = GST_QUERY_TYPE(query) == GST_QUERY_DRAIN;
+  bool good = false;
+  for (const auto& reader : readers) {
+    good = ask(*reader, query) || good;
+    if (good && !all) break;
+  }
+  return good || (all && readers.empty());
+}
+
+// What all take. A reader that takes nothing of what those before it do is not followed.
+GstCaps* Sink::readers_caps(GstCaps* filter) {
+  GstCaps* all = filter != nullptr ? gst_caps_ref(filter) : gst_caps_new_any();
+  for (const auto& reader : readers_.all()) {
+    GstQuery* query = gst_query_new_caps(filter);
+    GstCaps* caps = nullptr;
+    if (ask(*reader, query)) gst_query_parse_caps_result(query, &caps);
+    if (caps != nullptr) {
+      GstCaps* both = gst_caps_intersect_full(caps, all, GST_CAPS_INTERSECT_FIRST);
+      if (gst_caps_is_empty(both) && num_clients() > 1)
+        GST_WARNING_OBJECT(element_, "peer %d takes nothing that the other readers take",
+                           reader->link->peer().pid);
+      else if (!gst_caps_is_equal(both, all))  // there are encoders that compare the pointers
+        gst_caps_replace(&all, both);
+      gst_caps_unref(both);
+    }
+    gst_query_unref(query);
+  }
+  return all;
+}
+
+GstCaps* Sink::caps(GstCaps* filter) {
+  const auto none = [&] { return filter != nullptr ? gst_caps_ref(filter) : gst_caps_new_any(); };
+  for (;;) {
+    const auto sender = any_sender();
+    if (!sender) return none();
+    const uint32_t seen = sender->kick().value();
+    // A server goes on with whoever is there.
+    if (num_clients() > 0 || !is_client() || is_flushing()) break;
+    {
+      const std::lock_guard lock(mutex_);
+      if (ended_ != GST_FLOW_OK) return none();
+    }
+    const std::array words{sender->kick().word(seen)};
+    mmaplink::wait_any(words, Clock::now() + kSlice);
+  }
+  return readers_caps(filter);
+}
+
+// What the readers' downstream wants, as far as they say in time.
+void Sink::propose_allocation(GstQuery* query) {
+  has_preroll_lock_ = false;
+  GstCaps* caps = nullptr;
+  gboolean need_pool = FALSE;
+  gst_query_parse_allocation(query, &caps, &need_pool);
+  if (allocator_ == nullptr) return;
+  Needs needs;
+  if (caps != nullptr && (!is_client() || wait_ready() == GST_FLOW_OK)) {
+    for (const auto& reader : readers_.all()) {
+      GstQuery* asked = gst_query_new_allocation(caps, need_pool);
+      if (ask(*reader, asked)) needs.add(asked);
+      gst_query_unref(asked);
+    }
+  }
+  answer_allocation(query, sender_, allocator_, needs);
+}
+
+// --- latency: the application's thread
+// ------------------------------------------------------------
+
+// A transport that does not wait for the clock adds nothing here, but its readers' pipelines do, so
+// that all of this pipeline waits for the same instant. Where packets come back the pipeline has
+// sinks behind them, which answer for that.
+bool Sink::query_latency(GstQuery* query) {
+  if (!gst_pad_peer_query(pad(), query)) return false;
+  gboolean live = FALSE;
+  GstClockTime min = 0;
+  GstClockTime max = GST_CLOCK_TIME_NONE;
+  gst_query_parse_latency(query, &live, &min, &max);
+  if (endpoint_ && !endpoint_->is_attached(Side::src))
+    for (const auto& reader : readers_.all()) min = std::max(min, reader->latency.load());
+  if (GST_CLOCK_TIME_IS_VALID(max)) max = std::max(min, max);
+  gst_query_set_latency(query, live, min, max);
+  return true;
+}
+
+void Sink::set_latency(GstEvent* event) {
+  GstClockTime latency = 0;
+  gst_event_parse_latency(event, &latency);
+  if (own_latency_.exchange(latency) == latency) return;
+  for (const auto& reader : readers_.all()) exchange_.tell(reader->link, Notice::latency, {});
+}
+
+}  // namespace gstmmap

@@ -1,0 +1,509 @@
+// The bytes of metas, as a peer could write them: none of them crashes, none makes GStreamer
+// complain, and none lies about the buffer's memory.
+#include <gst/audio/audio.h>
+#include <gst/video/gstvideoaffinetransformationmeta.h>
+#include <gst/video/video-sei.h>
+
+#include <algorithm>
+#include <random>
+
+#include "gst/wire-meta-kinds.h"
+#include "gst/wire-meta.h"
+#include "gst/wire-structure.h"
+#include "lib/receive_lane.h"
+#include "tests/elements/support.h"
+
+using gstmmap::BytesIn;
+using gstmmap::BytesOut;
+using Bytes = std::vector<std::byte>;
+using BufferRef = test::Ref<GstBuffer>;
+
+namespace {
+
+constexpr gsize kSize = 4096;
+
+// Whatever GLib and GStreamer complain of ends the test.
+struct NoComplaints {
+  NoComplaints() {
+    g_log_set_always_fatal(
+        static_cast<GLogLevelFlags>(G_LOG_FATAL_MASK | G_LOG_LEVEL_CRITICAL | G_LOG_LEVEL_WARNING));
+  }
+};
+
+BufferRef new_buffer(gsize size = kSize) {
+  BufferRef buffer(gst_buffer_new_allocate(nullptr, size, nullptr));
+  gst_buffer_memset(buffer.get(), 0, 0x5a, size);
+  return buffer;
+}
+
+Bytes encoded(const BufferRef& buffer) {
+  Bytes bytes;
+  gstmmap::encode_metas(buffer.get(), bytes);
+  return bytes;
+}
+
+bool decodes(std::span<const std::byte> bytes, const BufferRef& buffer) {
+  BytesIn from(bytes);
+  return gstmmap::decode_metas(from, buffer.get());
+}
+
+size_t count(const BufferRef& buffer) {
+  size_t metas = 0;
+  gpointer state = nullptr;
+  while (gst_buffer_iterate_meta(buffer.get(), &state)) ++metas;
+  return metas;
+}
+
+constexpr auto kCustom = "GstMmapBytesTest";
+
+GstStructure* add_custom(const BufferRef& buffer) {
+  static const char* const tags[] = {nullptr};
+  if (gst_meta_get_info(kCustom) == nullptr)
+    gst_meta_register_custom(kCustom, const_cast<const char**>(tags), nullptr, nullptr, nullptr);
+  return gst_custom_meta_get_structure(gst_buffer_add_custom_meta(buffer.get(), kCustom));
+}
+
+constexpr auto kValues =
+    "all, bool=(boolean)true, uchar=(guchar)250, int=(int)-7, uint=(uint)7, long=(glong)-8, "
+    "ulong=(gulong)8, int64=(gint64)-9, uint64=(guint64)18446744073709551615, float=(float)0.1, "
+    "double=(double)0.1, bits=(bitmask)0x1f, fraction=(fraction)-3/2, range=(int)[ 4, 8, 2 ], "
+    "long-range=(gint64)[ 5, 10, 5 ], double-range=(double)[ 0.5, 1 ], "
+    "fraction-range=(fraction)[ 1/3, 1/2 ], enum=(GstFormat)time, "
+    "flags=(GstBufferFlags)GST_BUFFER_FLAG_GAP, set=(GstFlagSet)1:3, string=(string)\"a\\ b\", "
+    "list=(int){ 1, [ 2, 3 ] }, array=< < (int)1, 2 >, < (int)3 > >, empty=(int)<  >, "
+    "inner=(structure)[ in, deep=(structure)[ er, x=(int)1 ] ], any=(GstCaps)ANY, "
+    "date=(date)2026-11-24, year=(datetime)2026, when=(datetime)2026-11-24T10:11Z, "
+    "to-the-second=(datetime)2026-11-24T10:11:12.25+0430";
+constexpr gint kFields = 36;
+
+GstStructure* all_values() {
+  GstStructure* structure = gst_structure_new_from_string(kValues);
+  fail_unless(structure != nullptr);
+  GstCaps* caps = gst_caps_from_string(
+      "video/x-raw(memory:DMABuf, meta:GstVideoMeta), width=(int)[ 1, 9 ]; video/any(ANY)");
+  GBytes* bytes = g_bytes_new("\0\1", 2);
+  GDateTime* now = g_date_time_new_utc(2026, 11, 24, 1, 2, 3.25);
+  gst_structure_set(structure, "bytes", G_TYPE_BYTES, bytes, "now", G_TYPE_DATE_TIME, now, "caps",
+                    GST_TYPE_CAPS, caps, "char", G_TYPE_CHAR, -5, "no-string", G_TYPE_STRING,
+                    nullptr, "no-date", G_TYPE_DATE, nullptr, "no-buffer", GST_TYPE_BUFFER, nullptr,
+                    nullptr);
+  g_bytes_unref(bytes);
+  g_date_time_unref(now);
+  gst_caps_unref(caps);
+  fail_unless_equals_int(gst_structure_n_fields(structure), kFields);
+  return structure;
+}
+
+// One of each.
+BufferRef with_metas() {
+  auto owned = new_buffer();
+  GstBuffer* buffer = owned.get();
+  const guint8 data[] = {1, 2, 3, 4};
+  guint8 uuid[16] = {9};
+  gst_buffer_add_video_meta(buffer, GST_VIDEO_FRAME_FLAG_NONE, GST_VIDEO_FORMAT_I420, 32, 16);
+  gst_buffer_add_video_crop_meta(buffer);
+  gst_buffer_add_video_affine_transformation_meta(buffer);
+  gst_video_region_of_interest_meta_add_param(
+      gst_buffer_add_video_region_of_interest_meta(buffer, "type", 1, 2, 3, 4), all_values());
+  gst_buffer_add_video_caption_meta(buffer, GST_VIDEO_CAPTION_TYPE_CEA608_RAW, data, sizeof data);
+  GDateTime* jam = g_date_time_new_utc(2026, 11, 24, 1, 2, 3.25);
+  gst_buffer_add_video_time_code_meta_full(buffer, 25, 1, jam, GST_VIDEO_TIME_CODE_FLAGS_NONE, 1, 2,
+                                           3, 4, 0);
+  g_date_time_unref(jam);
+  gst_buffer_add_video_bar_meta(buffer, 0, FALSE, 1, 2);
+  gst_buffer_add_video_afd_meta(buffer, 0, GST_VIDEO_AFD_SPEC_ATSC_A53,
+                                GST_VIDEO_AFD_4_3_FULL_16_9_FULL);
+  gst_buffer_add_video_sei_user_data_unregistered_meta(buffer, uuid, const_cast<guint8*>(data), 4);
+  GstAudioInfo info;
+  gst_audio_info_set_format(&info, GST_AUDIO_FORMAT_S24LE, 48000, 10, nullptr);
+  info.layout = GST_AUDIO_LAYOUT_NON_INTERLEAVED;
+  gst_buffer_add_audio_meta(buffer, &info, 100, nullptr);
+  gst_buffer_add_audio_clipping_meta(buffer, GST_FORMAT_TIME, 1, 2);
+  gst_buffer_add_audio_level_meta(buffer, 1, TRUE);
+  const GstAudioChannelPosition position[] = {GST_AUDIO_CHANNEL_POSITION_FRONT_LEFT,
+                                              GST_AUDIO_CHANNEL_POSITION_FRONT_RIGHT};
+  const gfloat row[] = {0.5f, 0.5f};
+  const gfloat* rows[] = {row, row};
+  gst_buffer_add_audio_downmix_meta(buffer, position, 2, position, 2, rows);
+  GstCaps* caps = gst_caps_from_string("timestamp/x-ntp, host=pool.ntp.org");
+  gst_buffer_add_reference_timestamp_meta(buffer, caps, 1, 2);
+  gst_caps_unref(caps);
+  gst_buffer_add_protection_meta(buffer, gst_structure_new("p", "k", G_TYPE_INT, 1, nullptr));
+  gst_structure_set(add_custom(owned), "value", G_TYPE_INT, 5, nullptr);
+  return owned;
+}
+
+bool same(const GValue* one, const GValue* other) {
+  if (G_VALUE_TYPE(one) != G_VALUE_TYPE(other)) return false;
+  if (g_value_fits_pointer(one) && g_value_peek_pointer(one) == nullptr)
+    return g_value_peek_pointer(other) == nullptr;
+  if (G_VALUE_HOLDS_CHAR(one)) return g_value_get_schar(one) == g_value_get_schar(other);
+  if (G_VALUE_HOLDS(one, G_TYPE_DATE_TIME))
+    return g_date_time_equal(static_cast<GDateTime*>(g_value_get_boxed(one)),
+                             static_cast<GDateTime*>(g_value_get_boxed(other)));
+  // Which GStreamer does not compare, or not all of.
+  if (G_VALUE_HOLDS(one, G_TYPE_BYTES) || GST_VALUE_HOLDS_LIST(one)) return true;
+  return gst_value_compare(one, other) == GST_VALUE_EQUAL;
+}
+
+// Reads all that the metas say is there.
+void read_all(GstBuffer* buffer) {
+  gpointer state = nullptr;
+  while (GstMeta* meta = gst_buffer_iterate_meta(buffer, &state)) {
+    if (meta->info->api == GST_AUDIO_META_API_TYPE) {
+      GstAudioBuffer audio;
+      const auto& info = reinterpret_cast<GstAudioMeta*>(meta)->info;
+      if (!gst_audio_buffer_map(&audio, &info, buffer, GST_MAP_READ)) continue;
+      guint sum = 0;
+      for (gint i = 0; i < audio.n_planes; ++i) {
+        const auto* plane = static_cast<const guint8*>(audio.planes[i]);
+        for (gsize k = 0; k < GST_AUDIO_BUFFER_PLANE_SIZE(&audio); ++k) sum += plane[k];
+      }
+      fail_if(sum == 1);
+      gst_audio_buffer_unmap(&audio);
+    }
+    if (meta->info->api != GST_VIDEO_META_API_TYPE) continue;
+    const auto* video = reinterpret_cast<GstVideoMeta*>(meta);
+    GstVideoInfo info;
+    GstVideoFrame frame;
+    gst_video_info_set_format(&info, video->format, video->width, video->height);
+    if (!gst_video_frame_map_id(&frame, &info, buffer, video->id, GST_MAP_READ)) continue;
+    const GstVideoFormatInfo* format = frame.info.finfo;
+    std::vector<guint64> line(video->width + 64);  // of up to 64 bits
+    for (gint y = 0; format->unpack_func != nullptr && y < frame.info.height; ++y)
+      format->unpack_func(format, GST_VIDEO_PACK_FLAG_NONE, line.data(), frame.data,
+                          frame.info.stride, 0, y, frame.info.width);
+    gst_video_frame_unmap(&frame);
+  }
+}
+
+}  // namespace
+
+TEST(structures_come_back_equal) {
+  const NoComplaints strict;
+  const auto there = new_buffer();
+  const auto here = new_buffer();
+  GstStructure* sent = add_custom(there);
+  GstStructure* all = all_values();
+  for (gint i = 0; i < gst_structure_n_fields(all); ++i) {
+    const char* name = gst_structure_nth_field_name(all, static_cast<guint>(i));
+    gst_structure_set_value(sent, name, gst_structure_get_value(all, name));
+  }
+  fail_unless(decodes(encoded(there), here));
+  const GstStructure* came =
+      gst_custom_meta_get_structure(gst_buffer_get_custom_meta(here.get(), kCustom));
+  for (gint i = 0; i < gst_structure_n_fields(all); ++i) {
+    const char* name = gst_structure_nth_field_name(all, static_cast<guint>(i));
+    const GValue* one = gst_structure_get_value(all, name);
+    const GValue* other = gst_structure_get_value(came, name);
+    fail_unless(other != nullptr && same(one, other), "%s", name);
+  }
+  gchar* one = gst_structure_to_string(sent);
+  gchar* other = gst_structure_to_string(came);
+  fail_unless_equals_string(one, other);
+  g_free(one);
+  g_free(other);
+  gst_structure_free(all);
+}
+
+TEST(all_metas_come_back) {
+  const NoComplaints strict;
+  const auto sent = with_metas();
+  const auto came = new_buffer();
+  const auto bytes = encoded(sent);
+  fail_unless(decodes(bytes, came));
+  fail_unless_equals_uint64(count(sent), 16);
+  fail_unless_equals_uint64(count(came), 16);
+  fail_unless(encoded(came) == bytes);
+}
+
+TEST(what_is_cut_off_is_refused) {
+  const NoComplaints strict;
+  const auto bytes = encoded(with_metas());
+  size_t accepted = 0;
+  for (size_t size = 0; size < bytes.size(); ++size) {
+    const auto buffer = new_buffer();
+    // A copy of its own, for AddressSanitizer.
+    const Bytes cut(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size));
+    if (decodes(cut, buffer)) {
+      fail_unless_equals_uint64(count(buffer), accepted);
+      ++accepted;
+    }
+  }
+  fail_unless_equals_uint64(accepted, 16);  // only between two metas
+}
+
+TEST(garbage_does_no_harm) {
+  const NoComplaints strict;
+  const auto bytes = encoded(with_metas());
+  std::mt19937 random(20261124);
+  const auto below = [&](size_t end) {
+    return std::uniform_int_distribution<size_t>(0, end - 1)(random);
+  };
+  size_t good = 0;
+  size_t bad = 0;
+  for (int round = 0; round < 8000; ++round) {
+    Bytes flipped = bytes;
+    for (size_t flips = 1 + below(4); flips > 0; --flips) {
+      const size_t at = below(flipped.size());
+      switch (below(4)) {
+        case 0:
+          flipped[at] ^= static_cast<std::byte>(1u << below(8));
+          break;
+        case 1:
+          flipped[at] = static_cast<std::byte>(below(256));
+          break;
+        case 2:  // a number, where many are
+          for (size_t i = at & ~size_t{3}; i < (at & ~size_t{3}) + 4 && i < flipped.size(); ++i)
+            flipped[i] = below(2) != 0 ? std::byte{0xff} : std::byte{0};
+          break;
+        default:
+          flipped.erase(flipped.begin() + static_cast<std::ptrdiff_t>(at));
+      }
+    }
+    const auto buffer = new_buffer();
+    if (decodes(flipped, buffer)) {
+      ++good;
+      read_all(buffer.get());
+      // What was taken can be sent on.
+      const auto again = new_buffer();
+      fail_unless(decodes(encoded(buffer), again));
+      fail_unless_equals_uint64(count(again), count(buffer));
+    } else {
+      ++bad;
+    }
+  }
+  fail_unless(good > 500 && bad > 500, "%zu good, %zu bad", good, bad);
+}
+
+// Each format with layouts that fit just so, or just not: what is accepted can be read.
+TEST(planes_stay_inside_the_buffer) {
+  const NoComplaints strict;
+  std::mt19937 random(20261124);
+  const auto below = [&](size_t end) {
+    return std::uniform_int_distribution<size_t>(0, end - 1)(random);
+  };
+  auto* const formats = static_cast<GEnumClass*>(g_type_class_ref(GST_TYPE_VIDEO_FORMAT));
+  for (gint format = GST_VIDEO_FORMAT_ENCODED + 1; g_enum_get_value(formats, format); ++format) {
+    const auto* finfo = gst_video_format_get_info(static_cast<GstVideoFormat>(format));
+    if (finfo->n_planes == 0) continue;
+    size_t good = 0;
+    for (int round = 0; round < 300; ++round) {
+      GstVideoInfo info;
+      const auto width = static_cast<guint>(1 + below(200));
+      const auto height = static_cast<guint>(1 + below(200));
+      fail_unless(gst_video_info_set_format(&info, finfo->format, width, height));
+      const auto large = new_buffer(info.size + 4096);
+      auto* meta = gst_buffer_add_video_meta(large.get(), GST_VIDEO_FRAME_FLAG_NONE, finfo->format,
+                                             width, height);
+      const auto bytes = encoded(large);
+      fail_unless(!bytes.empty(), "%s %ux%u: usual, and does not cross", finfo->name, width,
+                  height);
+      switch (below(4)) {
+        case 0:
+          break;
+        case 1:
+          meta->stride[below(finfo->n_planes)] += static_cast<gint>(below(64)) - 32;
+          break;
+        case 2:
+          meta->stride[below(finfo->n_planes)] = static_cast<gint>(below(0x40004));
+          break;
+        default:
+          meta->offset[below(finfo->n_planes)] = below(info.size + 8192);
+      }
+      const auto odd = encoded(large);
+      // As many bytes as it should have, or about so.
+      const gsize size = info.size - std::min<gsize>(info.size, below(2) * below(200));
+      const auto buffer = new_buffer(size);
+      const bool accepted = decodes(odd, buffer) && count(buffer) == 1;
+      good += accepted;
+      fail_unless(accepted || odd != bytes || size < info.size, "%s %ux%u", finfo->name, width,
+                  height);
+      if (accepted) read_all(buffer.get());
+    }
+    fail_unless(good > 30, "%s: %zu accepted", finfo->name, good);
+  }
+}
+
+TEST(frames_without_extent_are_refused) {
+  const NoComplaints strict;
+  for (const auto format : {GST_VIDEO_FORMAT_v210, GST_VIDEO_FORMAT_NV12_64Z32,
+                            GST_VIDEO_FORMAT_I420, GST_VIDEO_FORMAT_NV12_10LE32}) {
+    const auto large = new_buffer(1 << 16);
+    gst_buffer_add_video_meta(large.get(), GST_VIDEO_FRAME_FLAG_NONE, format, 96, 96);
+    const auto bytes = encoded(large);
+    fail_unless(decodes(bytes, large));
+    // No row of it, no tile.
+    fail_if(decodes(bytes, new_buffer(16)));
+  }
+}
+
+TEST(audio_that_does_not_fit_is_refused) {
+  const NoComplaints strict;
+  GstAudioInfo info;
+  gst_audio_info_set_format(&info, GST_AUDIO_FORMAT_S16LE, 48000, 2, nullptr);
+  for (const bool planar : {false, true}) {
+    info.layout = planar ? GST_AUDIO_LAYOUT_NON_INTERLEAVED : GST_AUDIO_LAYOUT_INTERLEAVED;
+    const auto large = new_buffer(4000);
+    gst_buffer_add_audio_meta(large.get(), &info, 1000, nullptr);
+    const auto bytes = encoded(large);
+    fail_unless(decodes(bytes, new_buffer(4000)));
+    fail_if(decodes(bytes, new_buffer(3999)));
+  }
+  // One channel over the other, or so far off that sums wrap.
+  const auto buffer = new_buffer(4000);
+  auto* meta = gst_buffer_add_audio_meta(buffer.get(), &info, 1000, nullptr);
+  const auto sound = encoded(buffer);
+  for (const gsize offset : {gsize{1999}, gsize{2001}, ~gsize{0}, ~gsize{0} - 1999}) {
+    auto bytes = sound;
+    std::memcpy(bytes.data() + bytes.size() - sizeof offset, &offset, sizeof offset);
+    fail_if(decodes(bytes, new_buffer(4000)), "second channel at %zu", offset);
+    meta->offsets[1] = offset;
+    fail_unless(encoded(buffer).empty());
+  }
+}
+
+TEST(unknown_custom_metas_and_kinds_are_passed_over) {
+  const NoComplaints strict;
+  const auto sent = new_buffer();
+  gst_structure_set(add_custom(sent), "value", G_TYPE_INT, 5, nullptr);
+  gst_buffer_add_audio_level_meta(sent.get(), 42, TRUE);
+  auto bytes = encoded(sent);
+  const std::string name = kCustom;
+  const auto at = std::ranges::search(bytes, std::as_bytes(std::span(name))).begin();
+  fail_unless(at != bytes.end());
+  *at = std::byte{'X'};
+  const auto came = new_buffer();
+  fail_unless(decodes(bytes, came));
+  fail_unless(count(came) == 1 && gst_buffer_get_audio_level_meta(came.get())->level == 42);
+  // The first byte says which kind it is.
+  bytes[0] = std::byte{250};
+  const auto other = new_buffer();
+  fail_unless(decodes(bytes, other));
+  fail_unless_equals_uint64(count(other), 1);
+}
+
+#if GST_CHECK_VERSION(1, 24, 0)
+TEST(no_other_way_in_for_what_is_checked) {
+  const NoComplaints strict;
+  const auto decodes_serialized = [](const std::string& text, const BufferRef& buffer) {
+    Bytes bytes;
+    BytesOut to(bytes);
+    to.put(gstmmap::MetaTag::serialized);
+    to.put(static_cast<uint32_t>(text.size() + sizeof(uint32_t)));
+    gstmmap::put_bytes(std::as_bytes(std::span(text)), to);
+    return decodes(bytes, buffer);
+  };
+  const auto serialized = [](uint32_t size, uint32_t name_size, const std::string& rest) {
+    const uint32_t header[] = {GUINT32_TO_LE(size), GUINT32_TO_LE(name_size)};
+    return std::string(reinterpret_cast<const char*>(header), sizeof header) + rest;
+  };
+  const auto named = [&](const std::string& name, const std::string& rest) {
+    const std::string all = name + std::string(2, '\0') + rest;
+    return serialized(static_cast<uint32_t>(all.size() + 8), static_cast<uint32_t>(name.size()),
+                      all);
+  };
+  // Headers that GStreamer would follow anywhere.
+  for (const uint32_t name_size : {0xffffffffu, 0xfffffff6u, 0x7fffffffu, 200u, 3u, 2u})
+    fail_if(decodes_serialized(serialized(12, name_size, "abcd"), new_buffer()), "%u", name_size);
+  for (const uint32_t size : {0u, 8u, 11u, 13u, 0xffffffffu})
+    fail_if(decodes_serialized(serialized(size, 2, std::string("ab\0\0", 4)), new_buffer()));
+  fail_if(decodes_serialized("", new_buffer()));
+  // Not known here: passed over.
+  const auto buffer = new_buffer();
+  fail_unless(decodes_serialized(named("ab", "x"), buffer));
+  fail_unless_equals_uint64(count(buffer), 0);
+  // Known, and read by functions that check less.
+  add_custom(new_buffer());
+  fail_if(
+      decodes_serialized(named(kCustom, std::string("x, a=(GstBuffer)zz;\0", 20)), new_buffer()));
+  for (const GType api : {GST_VIDEO_META_API_TYPE, GST_AUDIO_META_API_TYPE}) {
+    const auto all = with_metas();
+    const std::unique_ptr<GByteArray, void (*)(GByteArray*)> array(
+        g_byte_array_new(), [](GByteArray* one) { g_byte_array_unref(one); });
+    fail_unless(gst_meta_serialize_simple(gst_buffer_get_meta(all.get(), api), array.get()));
+    fail_if(
+        decodes_serialized({reinterpret_cast<const char*>(array->data), array->len}, new_buffer()));
+  }
+}
+#endif
+
+TEST(number_and_size_of_metas_are_bounded) {
+  const NoComplaints strict;
+  const auto one = new_buffer();
+  gst_buffer_add_audio_level_meta(one.get(), 1, TRUE);
+  const auto bytes = encoded(one);
+  Bytes many;
+  for (int i = 0; i < 256; ++i) many.insert(many.end(), bytes.begin(), bytes.end());
+  fail_unless(decodes(many, new_buffer()));
+  many.insert(many.end(), bytes.begin(), bytes.end());
+  fail_if(decodes(many, new_buffer()));
+
+  const std::vector<guint8> data(6 << 20);
+  const auto large = new_buffer();
+  for (int i = 0; i < 3; ++i)
+    gst_buffer_add_video_caption_meta(large.get(), GST_VIDEO_CAPTION_TYPE_CEA608_RAW, data.data(),
+                                      data.size());
+  gst_buffer_add_audio_level_meta(large.get(), 1, TRUE);
+  const auto most = encoded(large);
+  fail_unless(most.size() <= mmaplink::ReceiveLane::Limits{}.extra);
+  const auto came = new_buffer();
+  fail_unless(decodes(most, came));
+  fail_unless_equals_uint64(count(came), 3);
+}
+
+TEST(depth_of_values_is_bounded) {
+  const NoComplaints strict;
+  for (const int depth : {5, 100}) {
+    GValue value = G_VALUE_INIT;
+    g_value_init(&value, G_TYPE_INT);
+    for (int i = 0; i < depth; ++i) {
+      GValue list = G_VALUE_INIT;
+      gst_value_list_init(&list, 1);
+      gst_value_list_append_and_take_value(&list, &value);
+      value = list;
+    }
+    const auto buffer = new_buffer();
+    gst_structure_take_value(add_custom(buffer), "deep", &value);
+    fail_unless_equals_int(encoded(buffer).empty(), depth == 100);
+  }
+  // Lists within lists, with no end.
+  const auto buffer = new_buffer();
+  GValue empty = G_VALUE_INIT;
+  gst_value_list_init(&empty, 0);
+  gst_structure_take_value(add_custom(buffer), "deep", &empty);
+  auto bytes = encoded(buffer);
+  const std::byte list = bytes[bytes.size() - 5];  // its kind; then the number of values
+  bytes.back() = bytes[bytes.size() - 2] = bytes[bytes.size() - 3] = std::byte{0};
+  bytes[bytes.size() - 4] = std::byte{1};
+  for (int i = 0; i < 1'000'000; ++i) {
+    bytes.push_back(list);
+    for (const int number : {1, 0, 0, 0}) bytes.push_back(static_cast<std::byte>(number));
+  }
+  const auto size = static_cast<uint32_t>(bytes.size() - 8);
+  std::memcpy(bytes.data() + 4, &size, sizeof size);
+  fail_if(decodes(bytes, new_buffer()));
+}
+
+#ifndef __SANITIZE_ADDRESS__  // it minds that GLib leaks its table of names whenever that grows
+TEST(names_for_peers_run_out) {
+  const NoComplaints strict;
+  size_t taken = 0;
+  for (size_t i = 0; i < 1'000'000; ++i) {
+    Bytes bytes;
+    BytesOut to(bytes);
+    const std::string name = std::string(200, 'n') + std::to_string(i);
+    fail_unless(gstmmap::put_name(name.c_str(), to));
+    BytesIn from(bytes);
+    if (gstmmap::get_name(from) == nullptr) break;
+    ++taken;
+  }
+  fail_unless_equals_uint64(taken, 100'000);
+  // Those that are known already cost nothing.
+  Bytes bytes;
+  BytesOut to(bytes);
+  gstmmap::put_name((std::string(200, 'n') + "0").c_str(), to);
+  BytesIn from(bytes);
+  fail_unless(gstmmap::get_name(from) != nullptr);
+}
+#endif
