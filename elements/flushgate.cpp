@@ -17,6 +17,8 @@ void push(GstPad* pad, GstEvent* event, uint32_t seqnum) {
 bool FlushGate::reset() {
   const std::lock_guard lock(mutex_);
   begun_ = ended_ = 0;
+  ++resets_;
+  changed_.notify_all();
   return on_.exchange(false);
 }
 
@@ -31,6 +33,7 @@ void FlushGate::start(const FlushStart& flush) {
 bool FlushGate::stop(const FlushStop& flush) {
   const std::lock_guard lock(mutex_);
   ended_ = flush.number;
+  changed_.notify_all();
   if (is_later(begun_, ended_)) return false;
   if (begun_ != ended_) {
     begun_ = ended_;
@@ -39,6 +42,13 @@ bool FlushGate::stop(const FlushStop& flush) {
   on_.store(false, std::memory_order_release);
   push(pad_, gst_event_new_flush_stop(flush.reset_time != 0), flush.seqnum);
   return true;
+}
+
+void FlushGate::wait(uint32_t number, mmaplink::Deadline deadline) {
+  std::unique_lock lock(mutex_);
+  const uint32_t resets = resets_;
+  changed_.wait_until(lock, deadline,
+                      [&] { return !is_later(number, ended_) || resets_ != resets; });
 }
 
 }  // namespace gstmmap

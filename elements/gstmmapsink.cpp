@@ -175,6 +175,7 @@ static GstStateChangeReturn change_state(GstElement* element, GstStateChange tra
         let_pass(GST_BASE_SINK(element));
       break;
     case GST_STATE_CHANGE_PAUSED_TO_PLAYING:
+      sink.base_time_changed();
       sink.unlock_stop();
       let_pass(GST_BASE_SINK(element));
       break;

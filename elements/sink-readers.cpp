@@ -215,7 +215,9 @@ bool Sink::handle_notice(const std::shared_ptr<Link>& link, Notice kind,
       if (!parts) return false;
       GstEvent* event = decode_event(parts->bytes);
       if (event == nullptr) return false;
-      exchange_.answer(link, parts->id, push_upstream(reader.get(), event), {});
+      const bool good = push_upstream(reader.get(), event);
+      // Whoever has asked for a flush wants it to be over there, too.
+      exchange_.answer(link, parts->id, good, encode(flushes_.load()));
       return true;
     }
     case Notice::query:

@@ -47,6 +47,8 @@ class Sink final : public mmaplink::EndpointUser {
   void stop();
   void unlock();
   void unlock_stop();
+  // PAUSED → PLAYING: the pipeline has a new base time, or clock.
+  void base_time_changed() { look_at_time_ = true; }
 
   GstFlowReturn send_buffer(GstBuffer* buffer);
   // Serialized events. False where the event could not be sent and the stream should end.
@@ -125,12 +127,12 @@ class Sink final : public mmaplink::EndpointUser {
   GstFlowReturn ended_ = GST_FLOW_OK;  // what upstream is told: the peer is gone or wants no more
 
   std::atomic<uint64_t> changes_{1};  // of what is_ready() looks at
+  std::atomic<bool> look_at_time_{true};
   std::atomic<uint32_t> flushes_{0};
   std::atomic<GstClockTime> own_latency_{0};
 
   // The streaming thread's.
   bool has_preroll_lock_ = false;  // in what it is doing now
-  bool look_at_time_ = true;
   TimeBase time_;
   uint64_t base_time_ = mmaplink::kNoBaseTime;
   std::optional<mmaplink::Deadline> key_asked_;

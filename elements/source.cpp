@@ -223,6 +223,7 @@ std::shared_ptr<Link> Source::pick() {
 }
 
 void Source::loop() {
+  task_ = std::this_thread::get_id();
   for (int i = 0; i < kTurns; ++i)
     if (!turn()) return;
 }
@@ -677,6 +678,7 @@ bool Source::send_upstream(GstEvent* event) {
   const auto bytes = encode_event(event);
   const GstEventType type = GST_EVENT_TYPE(event);
   const bool is_key_unit = gst_video_event_is_force_key_unit(event);
+  const auto deadline = Clock::now() + std::chrono::nanoseconds(active_.query_timeout);
   GST_DEBUG_OBJECT(element_, "to the sender: %" GST_PTR_FORMAT, static_cast<void*>(event));
   gst_event_unref(event);
   if (!link || !bytes) return false;
@@ -691,7 +693,11 @@ bool Source::send_upstream(GstEvent* event) {
     GST_WARNING_OBJECT(element_,
                        "peer %d did not say within query-timeout what became of a %s event",
                        link->peer().pid, gst_event_type_get_name(type));
-  return answer && answer->good;
+  if (!answer || !answer->good) return false;
+  // As if it were one pipeline, where a flushing seek returns when all is flushed.
+  const auto flush = decode_seqnum(answer->bytes);
+  if (flush && std::this_thread::get_id() != task_) flush_.wait(*flush, deadline);
+  return true;
 }
 
 }  // namespace gstmmap

@@ -14,6 +14,8 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
+#include <thread>
 
 #include "elements/buswatch.h"
 #include "elements/counters.h"
@@ -111,6 +113,7 @@ class Source final : public mmaplink::EndpointUser {
   std::atomic<bool> own_base_time_changed_{false};
   std::atomic<bool> ended_here_{false};  // for good: a flush does not begin anew
   FlushGate flush_;
+  std::atomic<std::thread::id> task_;
 
   mutable std::mutex mutex_;
   std::deque<Connection> connections_;

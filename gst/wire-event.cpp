@@ -224,7 +224,9 @@ bool encode_body(GstEvent* event, BytesOut& to) {
     case GST_EVENT_QOS: {
       GstQOSType type{};
       Qos qos{};
-      gst_event_parse_qos(event, &type, &qos.proportion, &qos.diff, &qos.timestamp);
+      gst_event_parse_qos(event, &type, &qos.proportion, &qos.diff, nullptr);
+      // Without the running-time offset, which goes by itself.
+      gst_structure_get_uint64(gst_event_get_structure(event), "timestamp", &qos.timestamp);
       qos.type = static_cast<uint32_t>(type);
       to.put(qos);
       return true;

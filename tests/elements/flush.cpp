@@ -1,0 +1,186 @@
+// Seeks through the link: what is in flight goes, what follows is the new stream.
+#include <atomic>
+
+#include "tests/elements/support.h"
+
+using test::Harness;
+using test::Pipeline;
+using test::Scene;
+
+namespace {
+
+// The first timestamp after each FLUSH_STOP that goes through a pad, and how many there were.
+struct Watch {
+  std::atomic<guint64> first{GST_CLOCK_TIME_NONE};
+  std::atomic<int> flushes{0}, buffers{0};
+  std::atomic<bool> begins{true};
+  explicit Watch(GstElement* element) {
+    GstPad* pad = gst_element_get_static_pad(element, "sink");
+    gst_pad_add_probe(
+        pad,
+        static_cast<GstPadProbeType>(GST_PAD_PROBE_TYPE_BUFFER | GST_PAD_PROBE_TYPE_EVENT_FLUSH),
+        [](GstPad*, GstPadProbeInfo* info, gpointer data) {
+          auto& self = *static_cast<Watch*>(data);
+          if ((info->type & GST_PAD_PROBE_TYPE_BUFFER) != 0) {
+            if (self.begins.exchange(false))
+              self.first = GST_BUFFER_PTS(GST_PAD_PROBE_INFO_BUFFER(info));
+            ++self.buffers;
+          } else if (GST_EVENT_TYPE(GST_PAD_PROBE_INFO_EVENT(info)) == GST_EVENT_FLUSH_STOP) {
+            self.begins = true;
+            ++self.flushes;
+          }
+          return GST_PAD_PROBE_OK;
+        },
+        this, nullptr);
+    gst_object_unref(pad);
+  }
+};
+
+void seek(const Pipeline& pipeline, GstClockTime to, GstClockTime stop = GST_CLOCK_TIME_NONE) {
+  fail_unless(gst_element_seek(
+      pipeline.get(), 1.0, GST_FORMAT_TIME,
+      static_cast<GstSeekFlags>(GST_SEEK_FLAG_FLUSH | GST_SEEK_FLAG_ACCURATE), GST_SEEK_TYPE_SET,
+      static_cast<gint64>(to), GST_SEEK_TYPE_SET, static_cast<gint64>(stop)));
+}
+
+constexpr auto kFrom = "videotestsrc ! video/x-raw,width=64,height=48,framerate=25/1 ! ";
+
+}  // namespace
+
+TEST(seek_from_the_far_side) {
+  const Scene scene;
+  const Pipeline sender(kFrom + scene.sink("wait-for-connection=true"));
+  const Pipeline reader(scene.src("is-live=false ! fakesink name=end sync=true"));
+  Watch watch(reader.element("end"));
+  sender.play();
+  reader.play();
+  reader.wait(GST_MESSAGE_ASYNC_DONE);
+  for (const GstClockTime to : {10 * GST_SECOND, 2 * GST_SECOND, 100 * GST_SECOND}) {
+    seek(reader, to);
+    reader.wait(GST_MESSAGE_ASYNC_DONE);
+    fail_unless_equals_uint64(watch.first, to);
+  }
+  fail_unless_equals_int(watch.flushes, 3);
+  // Nothing got stuck.
+  const int now = watch.buffers;
+  fail_unless(test::becomes([&] { return watch.buffers > now + 2; }));
+}
+
+TEST(seek_from_the_near_side) {
+  const Scene scene;
+  const Pipeline sender(kFrom + scene.sink("wait-for-connection=true"));
+  const Pipeline reader(scene.src("is-live=false ! fakesink name=end sync=true"));
+  Watch watch(reader.element("end"));
+  sender.play();
+  reader.play();
+  reader.wait(GST_MESSAGE_ASYNC_DONE);
+  seek(sender, 50 * GST_SECOND);
+  fail_unless(test::becomes([&] { return watch.first == 50 * GST_SECOND; }));
+}
+
+TEST(many_seeks_one_after_the_other) {
+  const Scene scene;
+  const Pipeline sender(kFrom + scene.sink("wait-for-connection=true"));
+  const Pipeline reader(scene.src("is-live=false ! fakesink name=end sync=true"));
+  Watch watch(reader.element("end"));
+  sender.play();
+  reader.play();
+  reader.wait(GST_MESSAGE_ASYNC_DONE);
+  for (guint64 i = 1; i <= 100; ++i) seek(reader, i * GST_SECOND);
+  fail_unless(test::becomes([&] { return watch.first == 100 * GST_SECOND; }), "%" GST_TIME_FORMAT,
+              GST_TIME_ARGS(watch.first.load()));
+}
+
+TEST(seek_after_the_end) {
+  const Scene scene;
+  const Pipeline sender(kFrom + scene.sink("wait-for-connection=true"));
+  const Pipeline reader(scene.src("is-live=false ! fakesink name=end"));
+  Watch watch(reader.element("end"));
+  fail_unless_equals_int(sender.set(GST_STATE_PAUSED), GST_STATE_CHANGE_SUCCESS);
+  fail_unless_equals_int(reader.set(GST_STATE_PAUSED), GST_STATE_CHANGE_ASYNC);
+  reader.wait(GST_MESSAGE_ASYNC_DONE);
+  for (int round = 1; round <= 3; ++round) {
+    watch.buffers = 0;
+    seek(reader, GST_SECOND, GST_SECOND + 5 * GST_SECOND / 25);
+    reader.play();
+    sender.play();
+    reader.wait_eos();
+    sender.wait_eos();
+    fail_unless_equals_int(watch.buffers, 5);
+    fail_unless_equals_uint64(watch.first, GST_SECOND);
+  }
+}
+
+TEST(flush_while_the_reader_is_blocked) {
+  const Scene scene;
+  const Pipeline sender(kFrom + scene.sink("wait-for-connection=true"));
+  // It waits for the clock with its first frame, an hour away.
+  const Pipeline reader(
+      scene.src("is-live=false ! fakesink name=end sync=true ts-offset=3600000000000"));
+  Watch watch(reader.element("end"));
+  sender.play();
+  reader.play();
+  reader.wait(GST_MESSAGE_ASYNC_DONE);
+  seek(reader, 7 * GST_SECOND);
+  reader.wait(GST_MESSAGE_ASYNC_DONE);
+  fail_unless_equals_uint64(watch.first, 7 * GST_SECOND);
+}
+
+TEST(flush_in_paused_of_a_live_source) {
+  const Scene scene;
+  const Pipeline sender(kFrom + scene.sink("wait-for-connection=true"));
+  const Pipeline reader(scene.src("name=src ! fakesink name=end async=false"));
+  Watch watch(reader.element("end"));
+  sender.play();
+  reader.play();
+  fail_unless(test::becomes([&] { return watch.buffers > 3; }));
+  fail_unless_equals_int(reader.set(GST_STATE_PAUSED), GST_STATE_CHANGE_NO_PREROLL);
+  seek(reader, 9 * GST_SECOND);
+  fail_unless(test::becomes([&] { return watch.flushes == 1; }));
+  reader.play();
+  fail_unless(test::becomes([&] { return watch.first == 9 * GST_SECOND; }));
+}
+
+TEST(sticky_events_outlive_a_flush) {
+  const Scene scene;
+  const Harness sink(scene.sink());
+  const Harness reader(scene.src());
+  reader.play();
+  sink.wait_for_clients(1);
+  sink.push_number(0);
+  fail_unless_equals_uint64(reader.pull_number(), 0);
+  sink.push_event(gst_event_new_flush_start());
+  sink.push_event(gst_event_new_flush_stop(TRUE));
+  GstSegment segment;
+  gst_segment_init(&segment, GST_FORMAT_TIME);
+  segment.start = segment.time = GST_SECOND;
+  sink.push_event(gst_event_new_segment(&segment));
+  sink.push_event(gst_event_new_tag(gst_tag_list_new(GST_TAG_TITLE, "after", nullptr)));
+  sink.push_number(40);
+  reader.pull_event(GST_EVENT_FLUSH_START);
+  reader.pull_event(GST_EVENT_FLUSH_STOP);
+  const GstSegment* came = nullptr;
+  const auto event = reader.pull_event(GST_EVENT_SEGMENT);
+  gst_event_parse_segment(event.get(), &came);
+  fail_unless_equals_uint64(came->start, GST_SECOND);
+  fail_unless_equals_uint64(reader.pull_number(), 40);
+}
+
+TEST(sender_that_dies_in_a_flush_leaves_its_reader_usable) {
+  const Scene scene;
+  const Harness reader(scene.src("on-disconnect=none"));
+  reader.play();
+  {
+    const Harness sink(scene.sink());
+    sink.wait_for_clients(1);
+    sink.push_number(0);
+    fail_unless_equals_uint64(reader.pull_number(), 0);
+    sink.push_event(gst_event_new_flush_start());
+    reader.pull_event(GST_EVENT_FLUSH_START);
+  }
+  reader.pull_event(GST_EVENT_FLUSH_STOP);
+  const Harness next(scene.sink());
+  next.wait_for_clients(1);
+  next.push_number(1);
+  fail_unless_equals_uint64(reader.pull_number(), 1);
+}

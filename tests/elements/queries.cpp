@@ -1,0 +1,270 @@
+// Questions and their answers, in both directions; and a peer that does not answer.
+#include <atomic>
+#include <thread>
+
+#include "tests/elements/support.h"
+
+using test::Harness;
+using test::Pipeline;
+using test::Scene;
+
+namespace {
+
+struct Pair {
+  Pair(const Scene& scene, const char* sink_properties = "", const char* properties = "")
+      : sink(scene.sink(sink_properties)), reader(scene.src(properties)) {
+    reader.play();
+    sink.wait_for_clients(1);
+    fail_unless(test::becomes([this] { return reader.stat("peers") == 1; }));
+  }
+  Harness sink, reader;
+};
+
+// Answers queries of a harness's own pad instead of the harness.
+using Answer = std::function<bool(GstQuery*)>;
+void answer_with(GstPad* pad, Answer& answer) {
+  static GQuark key = g_quark_from_static_string("test-answer");
+  g_object_set_qdata(G_OBJECT(pad), key, &answer);
+  gst_pad_set_query_function(pad, [](GstPad* at, GstObject*, GstQuery* query) -> gboolean {
+    return (*static_cast<Answer*>(g_object_get_qdata(G_OBJECT(at), key)))(query);
+  });
+}
+
+test::Ref<GstCaps> caps_of(const Harness& sink, GstCaps* filter = nullptr) {
+  return test::Ref<GstCaps>(gst_pad_peer_query_caps(sink.get()->srcpad, filter));
+}
+
+}  // namespace
+
+TEST(far_downstream_decides_on_caps) {
+  const Scene scene;
+  const Harness sink(scene.sink(), nullptr);
+  const Harness reader(scene.src());
+  gst_harness_set_sink_caps_str(reader.get(),
+                                "video/x-raw,format={NV12,I420},width=[16,640],height=[16,480]");
+  reader.play();
+  sink.wait_for_clients(1);
+  const test::Ref<GstCaps> filter(
+      gst_caps_from_string("video/x-raw,format={YUY2,I420};image/jpeg"));
+  const auto caps = caps_of(sink, filter.get());
+  const test::Ref<GstCaps> wanted(
+      gst_caps_from_string("video/x-raw,format=I420,width=[16,640],height=[16,480]"));
+  fail_unless(gst_caps_is_equal(caps.get(), wanted.get()));
+  for (const bool good : {true, false}) {
+    const test::Ref<GstCaps> one(gst_caps_from_string(
+        good ? "video/x-raw,format=I420,width=64,height=48" : "video/x-raw,format=RGB,width=64"));
+    fail_unless_equals_int(gst_pad_peer_query_accept_caps(sink.get()->srcpad, one.get()), good);
+  }
+}
+
+TEST(reader_that_takes_nothing_of_it_does_not_decide) {
+  const Scene scene;
+  const Harness sink(scene.sink(), nullptr);
+  const Harness first(scene.src());
+  const Harness second(scene.src());
+  gst_harness_set_sink_caps_str(first.get(), "video/x-raw,format=I420");
+  gst_harness_set_sink_caps_str(second.get(), "audio/x-raw");
+  first.play();
+  sink.wait_for_clients(1);
+  second.play();
+  sink.wait_for_clients(2);
+  const test::Ref<GstCaps> wanted(gst_caps_from_string("video/x-raw,format=I420"));
+  fail_unless(gst_caps_is_equal(caps_of(sink).get(), wanted.get()));
+}
+
+TEST(upstream_questions_are_answered_by_the_senders_upstream) {
+  const Scene scene;
+  const Pair pair(scene);
+  Answer answer = [](GstQuery* query) {
+    switch (GST_QUERY_TYPE(query)) {
+      case GST_QUERY_POSITION:
+        gst_query_set_position(query, GST_FORMAT_BYTES, 123456789012);
+        return true;
+      case GST_QUERY_DURATION:
+        gst_query_set_duration(query, GST_FORMAT_TIME, 17 * GST_SECOND);
+        return true;
+      case GST_QUERY_SEEKING:
+        gst_query_set_seeking(query, GST_FORMAT_TIME, TRUE, 3, 14);
+        return true;
+      case GST_QUERY_SEGMENT:
+        gst_query_set_segment(query, -2.5, GST_FORMAT_TIME, 100, 200);
+        return true;
+      case GST_QUERY_CONVERT:
+        gst_query_set_convert(query, GST_FORMAT_BYTES, 10, GST_FORMAT_TIME, 20);
+        return true;
+      case GST_QUERY_FORMATS:
+        gst_query_set_formats(query, 2, GST_FORMAT_TIME, GST_FORMAT_BYTES);
+        return true;
+      case GST_QUERY_LATENCY:
+        gst_query_set_latency(query, TRUE, 33 * GST_MSECOND, 99 * GST_MSECOND);
+        return true;
+      case GST_QUERY_CONTEXT: {
+        GstContext* context = gst_context_new("my.context", TRUE);
+        gst_structure_set(gst_context_writable_structure(context), "n", G_TYPE_INT, 7, nullptr);
+        gst_query_set_context(query, context);
+        gst_context_unref(context);
+        return true;
+      }
+      case GST_QUERY_CUSTOM:
+        gst_structure_set(gst_query_writable_structure(query), "answer", G_TYPE_INT, 42, nullptr);
+        return true;
+      default:
+        return false;
+    }
+  };
+  answer_with(pair.sink.get()->srcpad, answer);
+  GstPad* asks = pair.reader.get()->sinkpad;
+  gint64 value = 0;
+  fail_unless(gst_pad_peer_query_position(asks, GST_FORMAT_BYTES, &value));
+  fail_unless_equals_int64(value, 123456789012);
+  fail_unless(gst_pad_peer_query_duration(asks, GST_FORMAT_TIME, &value));
+  fail_unless_equals_int64(value, 17 * GST_SECOND);
+  fail_unless(gst_pad_peer_query_convert(asks, GST_FORMAT_BYTES, 10, GST_FORMAT_TIME, &value));
+  fail_unless_equals_int64(value, 20);
+
+  const auto ask = [&](GstQuery* query) {
+    test::Ref<GstQuery> asked(query);
+    fail_unless(gst_pad_peer_query(asks, query), "%s", GST_QUERY_TYPE_NAME(query));
+    return asked;
+  };
+  gboolean flag = FALSE;
+  gint64 start = 0;
+  gint64 stop = 0;
+  const auto seeking = ask(gst_query_new_seeking(GST_FORMAT_TIME));
+  gst_query_parse_seeking(seeking.get(), nullptr, &flag, &start, &stop);
+  fail_unless(flag && start == 3 && stop == 14);
+  gdouble rate = 0;
+  const auto segment = ask(gst_query_new_segment(GST_FORMAT_TIME));
+  gst_query_parse_segment(segment.get(), &rate, nullptr, &start, &stop);
+  fail_unless(rate == -2.5 && start == 100 && stop == 200);
+  guint count = 0;
+  const auto formats = ask(gst_query_new_formats());
+  gst_query_parse_n_formats(formats.get(), &count);
+  fail_unless_equals_int(count, 2);
+  GstClockTime min = 0;
+  GstClockTime max = 0;
+  const auto latency = ask(gst_query_new_latency());
+  gst_query_parse_latency(latency.get(), &flag, &min, &max);
+  // The way through the link is a millisecond.
+  fail_unless(flag && min == 34 * GST_MSECOND && max == 100 * GST_MSECOND);
+  GstContext* context = nullptr;
+  gint number = 0;
+  const auto with_context = ask(gst_query_new_context("my.context"));
+  gst_query_parse_context(with_context.get(), &context);
+  fail_unless(gst_structure_get_int(gst_context_get_structure(context), "n", &number));
+  fail_unless_equals_int(number, 7);
+  const auto custom = ask(gst_query_new_custom(
+      GST_QUERY_CUSTOM, gst_structure_new("my-question", "what", G_TYPE_STRING, "it", nullptr)));
+  const GstStructure* answered = gst_query_get_structure(custom.get());
+  fail_unless(gst_structure_get_int(answered, "answer", &number) && number == 42);
+  fail_unless_equals_string(gst_structure_get_string(answered, "what"), "it");
+}
+
+TEST(downstream_questions_are_answered_by_the_readers_downstream) {
+  const Scene scene;
+  const Pair pair(scene);
+  std::atomic<int> drained{0};
+  Answer answer = [&](GstQuery* query) {
+    if (GST_QUERY_TYPE(query) == GST_QUERY_DRAIN) ++drained;
+    if (GST_QUERY_TYPE(query) == GST_QUERY_CUSTOM)
+      gst_structure_set(gst_query_writable_structure(query), "answer", G_TYPE_INT, 1, nullptr);
+    return GST_QUERY_TYPE(query) == GST_QUERY_DRAIN || GST_QUERY_TYPE(query) == GST_QUERY_CUSTOM;
+  };
+  answer_with(pair.reader.get()->sinkpad, answer);
+  const test::Ref<GstQuery> custom(
+      gst_query_new_custom(GST_QUERY_CUSTOM, gst_structure_new_empty("my-question")));
+  fail_unless(gst_pad_peer_query(pair.sink.get()->srcpad, custom.get()));
+  gint number = 0;
+  fail_unless(gst_structure_get_int(gst_query_get_structure(custom.get()), "answer", &number));
+  // In order with the data: what was sent before has been delivered.
+  for (guint64 i = 0; i < 5; ++i) pair.sink.push_number(i);
+  const test::Ref<GstQuery> drain(gst_query_new_drain());
+  fail_unless(gst_pad_peer_query(pair.sink.get()->srcpad, drain.get()));
+  fail_unless_equals_int(drained, 1);
+  fail_unless_equals_int(gst_harness_buffers_in_queue(pair.reader.get()), 5);
+}
+
+TEST(metas_that_the_reader_knows_are_offered) {
+  const Scene scene;
+  const Pair pair(scene);
+  gst_harness_add_propose_allocation_meta(pair.reader.get(), GST_VIDEO_CROP_META_API_TYPE, nullptr);
+  gst_harness_add_propose_allocation_meta(pair.reader.get(),
+                                          GST_VIDEO_OVERLAY_COMPOSITION_META_API_TYPE, nullptr);
+  const auto query = pair.sink.ask_allocation();
+  fail_unless(gst_query_find_allocation_meta(query.get(), GST_VIDEO_CROP_META_API_TYPE, nullptr));
+  // That one holds memory, and does not cross.
+  fail_unless(!gst_query_find_allocation_meta(
+      query.get(), GST_VIDEO_OVERLAY_COMPOSITION_META_API_TYPE, nullptr));
+}
+
+TEST(latency_is_right_on_both_sides) {
+  const Scene scene;
+  // A parser-like element of 20 ms on one side, of 30 ms on the other.
+  const Pipeline sender("videotestsrc is-live=true ! video/x-raw,framerate=50/1 ! " +
+                        scene.sink("name=sink"));
+  const Pipeline reader(
+      scene.src("name=src ! fakesink name=end sync=true processing-deadline=30000000"));
+  sender.play();
+  reader.play();
+  const auto latency_of = [](const Pipeline& pipeline) {
+    // As an application does for the LATENCY messages.
+    gst_bin_recalculate_latency(GST_BIN(pipeline.get()));
+    const test::Ref<GstQuery> query(gst_query_new_latency());
+    GstClockTime min = 0;
+    gboolean live = FALSE;
+    if (!gst_element_query(pipeline.get(), query.get())) return GST_CLOCK_TIME_NONE;
+    gst_query_parse_latency(query.get(), &live, &min, nullptr);
+    return live ? min : GST_CLOCK_TIME_NONE;
+  };
+  // videotestsrc says a frame, the link a millisecond.
+  fail_unless(test::becomes([&] { return latency_of(reader) == 51 * GST_MSECOND; }),
+              "%" GST_TIME_FORMAT, GST_TIME_ARGS(latency_of(reader)));
+  fail_unless(test::becomes([&] { return latency_of(sender) == 51 * GST_MSECOND; }),
+              "%" GST_TIME_FORMAT, GST_TIME_ARGS(latency_of(sender)));
+}
+
+TEST(peer_that_does_not_answer_is_waited_for_in_vain_once) {
+  const Scene scene;
+  const Pair pair(scene, "query-timeout=50000000", "query-timeout=50000000");
+  std::atomic<bool> release{false};
+  std::atomic<int> asked{0};
+  Answer silent = [&](GstQuery*) {
+    ++asked;
+    fail_unless(test::becomes([&] { return release.load(); }));
+    return false;
+  };
+  answer_with(pair.sink.get()->srcpad, silent);
+  gint64 value = 0;
+  fail_unless(!gst_pad_peer_query_position(pair.reader.get()->sinkpad, GST_FORMAT_TIME, &value));
+  fail_unless_equals_int(asked, 1);
+  release = true;
+  // What was late is for nobody, and the next question is answered.
+  Answer quick = [](GstQuery* query) {
+    gst_query_set_position(query, GST_FORMAT_TIME, 5);
+    return true;
+  };
+  fail_unless(test::becomes([&] { return asked == 1; }));
+  answer_with(pair.sink.get()->srcpad, quick);
+  fail_unless(test::becomes([&] {
+    return gst_pad_peer_query_position(pair.reader.get()->sinkpad, GST_FORMAT_TIME, &value);
+  }));
+  fail_unless_equals_int64(value, 5);
+}
+
+TEST(streaming_goes_on_past_a_reader_that_does_not_answer) {
+  const Scene scene;
+  const Pair pair(scene, "query-timeout=50000000");
+  std::atomic<bool> release{false};
+  Answer silent = [&](GstQuery* query) {
+    if (GST_QUERY_TYPE(query) != GST_QUERY_CAPS) return false;
+    fail_unless(test::becomes([&] { return release.load(); }));
+    return false;
+  };
+  answer_with(pair.reader.get()->sinkpad, silent);
+  caps_of(pair.sink);
+  for (guint64 i = 0; i < 3; ++i) {
+    pair.sink.push_number(i);
+    fail_unless_equals_uint64(pair.reader.pull_number(), i);
+  }
+  release = true;
+}

@@ -1,0 +1,193 @@
+// Running time is the same instant on both sides: with base times before and after each other,
+// after a pause, and where a pipeline has a clock of its own.
+#include <map>
+#include <mutex>
+
+#include "tests/elements/support.h"
+
+using test::Pipeline;
+using test::Scene;
+
+namespace {
+
+// What each buffer's running time is at a pad, by its timestamp; and the clock it is meant by.
+class Times {
+ public:
+  Times(const Pipeline& pipeline, const char* element) : pipeline_(pipeline) {
+    GstPad* pad = gst_element_get_static_pad(pipeline.element(element), "sink");
+    gst_pad_add_probe(
+        pad, GST_PAD_PROBE_TYPE_BUFFER,
+        [](GstPad* at, GstPadProbeInfo* info, gpointer data) {
+          static_cast<Times*>(data)->add(at, GST_PAD_PROBE_INFO_BUFFER(info));
+          return GST_PAD_PROBE_OK;
+        },
+        this, nullptr);
+    gst_object_unref(pad);
+  }
+  std::map<GstClockTime, GstClockTime> get() const {
+    const std::lock_guard lock(mutex_);
+    return seen_;
+  }
+  void clear() {
+    const std::lock_guard lock(mutex_);
+    seen_.clear();
+  }
+
+ private:
+  // Instants as the system clock would have them.
+  void add(GstPad* pad, GstBuffer* buffer) {
+    const test::Ref<GstEvent> event(gst_pad_get_sticky_event(pad, GST_EVENT_SEGMENT, 0));
+    const GstSegment* segment = nullptr;
+    gst_event_parse_segment(event.get(), &segment);
+    const GstClockTime pts = GST_BUFFER_PTS(buffer);
+    const GstClockTime running = gst_segment_to_running_time(segment, GST_FORMAT_TIME, pts);
+    GstClock* clock = gst_element_get_clock(pipeline_.get());
+    GstClock* system = gst_system_clock_obtain();
+    const GstClockTime base = gst_element_get_base_time(pipeline_.get());
+    const GstClockTime differs =
+        clock == system ? 0 : gst_clock_get_time(system) - gst_clock_get_time(clock);
+    gst_object_unref(system);
+    gst_object_unref(clock);
+    const std::lock_guard lock(mutex_);
+    seen_[pts] = base + running + differs;
+  }
+  const Pipeline& pipeline_;
+  mutable std::mutex mutex_;
+  std::map<GstClockTime, GstClockTime> seen_;
+};
+
+// The next three buffers that both have seen.
+void check_same_instants(Times& here, Times& there, GstClockTimeDiff most) {
+  here.clear();
+  there.clear();
+  int same = 0;
+  GstClockTimeDiff worst = 0;
+  const auto compare = [&] {
+    const auto ours = here.get();
+    same = 0;
+    for (const auto& [pts, instant] : there.get()) {
+      const auto found = ours.find(pts);
+      if (found == ours.end()) continue;
+      ++same;
+      worst = std::max(worst, ABS(GST_CLOCK_DIFF(found->second, instant)));
+    }
+    return same >= 3;
+  };
+  fail_unless(test::becomes(compare), "%d buffers were seen on both sides", same);
+  fail_unless(worst <= most, "%" GST_STIME_FORMAT " apart", GST_STIME_ARGS(worst));
+}
+
+struct FreeClock {
+  void operator()(GstClock* clock) const { gst_object_unref(clock); }
+};
+using Clock = std::unique_ptr<GstClock, FreeClock>;
+
+Clock wall_clock() {
+  return Clock(GST_CLOCK(g_object_new(GST_TYPE_SYSTEM_CLOCK, "clock-type", GST_CLOCK_TYPE_REALTIME,
+                                      "name", "wall", nullptr)));
+}
+
+constexpr auto kLive =
+    "videotestsrc is-live=true ! video/x-raw,width=64,height=48,framerate=50/1 ! ";
+constexpr GstClockTimeDiff kMeasured = 2 * GST_MSECOND;
+
+}  // namespace
+
+TEST(reader_that_starts_later) {
+  const Scene scene;
+  const Pipeline sender(kLive + scene.sink("name=end"));
+  const Pipeline reader(scene.src("! fakesink name=end async=false"));
+  Times here(sender, "end");
+  Times there(reader, "end");
+  sender.play();
+  fail_unless(test::becomes([&] { return here.get().size() > 5; }));
+  reader.play();
+  check_same_instants(here, there, 0);
+}
+
+TEST(reader_that_starts_earlier) {
+  const Scene scene;
+  const Pipeline sender(kLive + scene.sink("name=end"));
+  const Pipeline reader(scene.src("! fakesink name=end async=false"));
+  Times here(sender, "end");
+  Times there(reader, "end");
+  reader.play();
+  fail_unless(test::becomes([&] {
+    GstClock* clock = gst_element_get_clock(reader.get());
+    const bool runs =
+        clock != nullptr &&
+        gst_clock_get_time(clock) > gst_element_get_base_time(reader.get()) + 50 * GST_MSECOND;
+    gst_clear_object(&clock);
+    return runs;
+  }));
+  sender.play();
+  check_same_instants(here, there, 0);
+}
+
+TEST(pauses_on_either_side) {
+  const Scene scene;
+  const Pipeline sender(kLive + scene.sink("name=end"));
+  const Pipeline reader(scene.src("! fakesink name=end async=false"));
+  Times here(sender, "end");
+  Times there(reader, "end");
+  sender.play();
+  reader.play();
+  check_same_instants(here, there, 0);
+  reader.set(GST_STATE_PAUSED);
+  here.clear();
+  fail_unless(test::becomes([&] { return here.get().size() > 3; }));
+  reader.play();
+  check_same_instants(here, there, 0);
+  sender.set(GST_STATE_PAUSED);
+  sender.play();
+  check_same_instants(here, there, 0);
+}
+
+TEST(sender_with_another_clock) {
+  const Scene scene;
+  const Pipeline sender(kLive + scene.sink("name=end"));
+  const Pipeline reader(scene.src("! fakesink name=end async=false"));
+  const Clock wall = wall_clock();
+  gst_pipeline_use_clock(GST_PIPELINE(sender.get()), wall.get());
+  Times here(sender, "end");
+  Times there(reader, "end");
+  sender.play();
+  reader.play();
+  check_same_instants(here, there, kMeasured);
+}
+
+TEST(reader_with_another_clock_that_drifts) {
+  const Scene scene;
+  const Pipeline sender(kLive + scene.sink("name=end"));
+  const Pipeline reader(scene.src("! fakesink name=end async=false"));
+  const Clock wall = wall_clock();
+  gst_pipeline_use_clock(GST_PIPELINE(reader.get()), wall.get());
+  Times here(sender, "end");
+  Times there(reader, "end");
+  sender.play();
+  reader.play();
+  check_same_instants(here, there, kMeasured);
+  // It jumps by 20 ms: what is measured anew follows.
+  GstClockTime internal = 0;
+  GstClockTime external = 0;
+  GstClockTime up = 1;
+  GstClockTime down = 1;
+  gst_clock_get_calibration(wall.get(), &internal, &external, &up, &down);
+  gst_clock_set_calibration(wall.get(), internal, external + 20 * GST_MSECOND, up, down);
+  fail_unless(test::becomes([&] {
+    here.clear();
+    there.clear();
+    GstClockTimeDiff last = GST_SECOND;
+    test::becomes([&] {
+      const auto ours = here.get();
+      for (const auto& [pts, instant] : there.get())
+        if (const auto found = ours.find(pts); found != ours.end()) {
+          last = ABS(GST_CLOCK_DIFF(found->second, instant));
+          return true;
+        }
+      return false;
+    });
+    return last <= kMeasured;
+  }));
+  check_same_instants(here, there, kMeasured);
+}
