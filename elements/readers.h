@@ -22,8 +22,12 @@ struct Reader {
   const std::shared_ptr<mmaplink::Link> link;
   std::atomic<uint32_t> eos_done{0};  // seqnum of the last EOS that went through; 0: none
   std::atomic<bool> took_enough{false};
-  std::atomic<bool> silent{false};   // it has left a question without an answer
-  std::atomic<uint64_t> latency{0};  // ns: its pipeline's
+  std::atomic<bool> silent{false};    // it has left a question without an answer
+  std::atomic<uint64_t> latency{0};   // ns: its pipeline's
+  std::atomic<bool> is_known{false};  // the application has been told of it
+  std::atomic<bool> suits{true};      // what it takes is asked for, and decides
+  // For other caps than those it does not take: monotonic ns; 0: no more.
+  std::atomic<uint64_t> waits_until{0};
   // Those of whoever has the pad's stream lock; any may look at the first.
   std::atomic<bool> has_stickies{false};
   bool has_begun = false;  // with a buffer that does not depend on others
@@ -49,9 +53,12 @@ class Readers {
   }
   // False where it is there, or was not.
   bool add(const std::shared_ptr<mmaplink::Link>& link) {
+    return add(std::make_shared<Reader>(link));
+  }
+  bool add(One reader) {
     const std::lock_guard lock(mutex_);
-    if (place(*link) != list_.end()) return false;
-    list_.push_back(std::make_shared<Reader>(link));
+    if (place(*reader->link) != list_.end()) return false;
+    list_.push_back(std::move(reader));
     return true;
   }
   bool remove(const mmaplink::Link& link) {

@@ -67,30 +67,28 @@ void Sink::warn_of_missing_side(const Link& link) {
                        active_.socket_path->c_str());
 }
 
+// A peer that wants to read is one of the readers when the worker has greeted it.
 void Sink::update_reader(const std::shared_ptr<Link>& link, bool reads) {
   if (reads) {
-    if (!readers_.add(link)) return;
-    GST_INFO_OBJECT(element_, "peer %d (uid %u) reads", link->peer().pid, link->peer().uid);
-    {
-      const std::lock_guard lock(mutex_);
-      done_ = false;
-    }
-    sender_->add(link);
+    if (readers_.find(*link) || !joining_.add(link)) return;
     exchange_.take(link, Notice::joined, {});
-    emit_client_signal(element(), "client-connected", link->peer());
-  } else {
-    if (!readers_.remove(*link)) return;
-    // A peer that is there may still read what it holds.
-    const size_t held = link->alive() ? sender_->leave(*link) : sender_->remove(*link);
-    GST_INFO_OBJECT(element_, "peer %d (uid %u) reads no more, it held %" G_GSIZE_FORMAT " buffers",
-                    link->peer().pid, link->peer().uid, held);
-    emit_client_signal(element(), "client-disconnected", link->peer());
+    return;
   }
+  joining_.remove(*link);
+  const auto reader = readers_.find(*link);
+  if (!reader || !readers_.remove(*link)) return;
+  // A peer that is there may still read what it holds.
+  const size_t held = link->alive() ? sender_->leave(*link) : sender_->remove(*link);
+  GST_INFO_OBJECT(element_, "peer %d (uid %u) reads no more, it held %" G_GSIZE_FORMAT " buffers",
+                  link->peer().pid, link->peer().uid, held);
+  if (!reader->is_known) return;
+  emit_client_signal(element(), "client-disconnected", link->peer());
   g_object_notify(G_OBJECT(element_), "num-clients");
 }
 
 void Sink::on_disconnected(const std::shared_ptr<Link>& link, const Error& why) {
   const bool was_reader = num_clients() > 0;
+  joining_.remove(*link);
   exchange_.on_disconnected(link);
   update_reader(link, false);
   sender_->remove(*link);  // also one that had left before
@@ -128,7 +126,8 @@ void Sink::on_failed(const Error& why) {
 void Sink::on_note(const std::shared_ptr<Link>& link, const Note& note) {
   const auto kind = exchange_.kind_of(note);
   if (!kind) return;
-  const auto reader = readers_.find(*link);
+  auto reader = readers_.find(*link);
+  if (!reader) reader = joining_.find(*link);
   if (reader) reader->silent = false;
   bool good = true;
   switch (*kind) {
@@ -161,11 +160,11 @@ bool Sink::take_flow(const std::shared_ptr<Link>& link, Reader& reader,
   if (!flow || flow->flow == GST_FLOW_OK) return flow.has_value();
   GST_INFO_OBJECT(element_, "peer %d takes no more: %s", link->peer().pid,
                   gst_flow_get_name(flow->flow));
+  reader.took_enough = true;
   if (!is_client()) {
     update_reader(link, false);
     return true;
   }
-  reader.took_enough = true;
   bool said = false;
   {
     const std::lock_guard lock(mutex_);
@@ -202,7 +201,7 @@ bool Sink::handle_notice(const std::shared_ptr<Link>& link, Notice kind,
   const auto reader = readers_.find(*link);
   switch (kind) {
     case Notice::joined:
-      if (reader) greet(*reader);
+      greet(link);
       return true;
     case Notice::event: {
       GstEvent* event = decode_event(bytes);
@@ -227,11 +226,63 @@ bool Sink::handle_notice(const std::shared_ptr<Link>& link, Notice kind,
   }
 }
 
-// A new reader gets what it must know first at once, also where the next buffer is far off; and
-// upstream may look again at what is wanted of it, if this is the first.
-void Sink::greet(Reader& reader) {
-  if (readers_.count() == 1) gst_pad_push_event(pad(), gst_event_new_reconfigure());
-  for (int i = 0; i < kGreetings && !reader.has_stickies; ++i) {
+// A stream that runs already may be none that the first reader takes: upstream can mostly deliver
+// another, and is given the time to. It is not asked for what it can't, nor on behalf of one of
+// several readers: that one has an error of its own then, and the stream goes on.
+void Sink::suit(Reader& reader) {
+  const std::unique_ptr<GstCaps, void (*)(GstCaps*)> now(
+      gst_pad_get_current_caps(pad()), [](GstCaps* caps) { gst_clear_caps(&caps); });
+  if (!now) return;
+  GstQuery* query = gst_query_new_accept_caps(now.get());
+  gboolean accepts = TRUE;
+  if (ask(reader, query)) gst_query_parse_accept_caps_result(query, &accepts);
+  gst_query_unref(query);
+  if (accepts) return;
+  reader.suits = false;
+  if (readers_.count() > 0) return;
+  GstCaps* upstream = gst_pad_peer_query_caps(pad(), nullptr);
+  query = gst_query_new_caps(upstream);
+  GstCaps* takes = nullptr;
+  if (ask(reader, query)) gst_query_parse_caps_result(query, &takes);
+  if (takes != nullptr && gst_caps_can_intersect(takes, upstream)) {
+    reader.suits = true;
+    reader.waits_until = mmaplink::monotonic_ns() + static_cast<uint64_t>(active_.query_timeout);
+  }
+  gst_query_unref(query);
+  gst_caps_unref(upstream);
+}
+
+void Sink::greet(const std::shared_ptr<Link>& link) {
+  const auto reader = joining_.find(*link);
+  if (!reader) return;
+  // A client has asked before there were any caps.
+  if (!is_client()) suit(*reader);
+  {
+    const std::lock_guard lock(mutex_);
+    done_ = false;
+  }
+  if (!joining_.remove(*link)) return;
+  sender_->add(link);
+  readers_.add(reader);
+  // It may have gone, or have had enough, before it was one.
+  if (!link->alive() || !link->peer_lanes().receives || reader->took_enough) {
+    readers_.remove(*link);
+    sender_->leave(*link);
+    if (!link->alive()) sender_->remove(*link);
+    return;
+  }
+  reader->is_known = true;
+  GST_INFO_OBJECT(element_, "peer %d (uid %u) reads", link->peer().pid, link->peer().uid);
+  changed();
+  emit_client_signal(element(), "client-connected", link->peer());
+  g_object_notify(G_OBJECT(element_), "num-clients");
+  if (reader->waits_until > 0) gst_pad_push_event(pad(), gst_event_new_reconfigure());
+  begin(*reader);
+}
+
+// A new reader gets what it must know first at once, also where the next buffer is far off.
+void Sink::begin(Reader& reader) {
+  for (int i = 0; i < kGreetings && !reader.has_stickies && reader.waits_until == 0; ++i) {
     if (is_flushing() || !reader.link->alive()) return;
     if (GST_PAD_STREAM_TRYLOCK(pad())) {
       has_preroll_lock_ = false;
@@ -328,10 +379,11 @@ bool Sink::query(GstQuery* query) {
   const auto readers = readers_.all();
   if (GST_QUERY_TYPE(query) == GST_QUERY_ACCEPT_CAPS) {
     // One reader that does not like them has an error of its own.
-    gboolean accepts = readers.empty();
+    gboolean accepts = std::none_of(readers.begin(), readers.end(),
+                                    [](const auto& reader) { return reader->suits.load(); });
     for (const auto& reader : readers) {
-      gboolean result = TRUE;
-      if (ask(*reader, query)) gst_query_parse_accept_caps_result(query, &result);
+      gboolean result = reader->suits;
+      if (result && ask(*reader, query)) gst_query_parse_accept_caps_result(query, &result);
       accepts = accepts || result;
     }
     gst_query_set_accept_caps_result(query, accepts);
@@ -351,6 +403,7 @@ bool Sink::query(GstQuery* query) {
 GstCaps* Sink::readers_caps(GstCaps* filter) {
   GstCaps* all = filter != nullptr ? gst_caps_ref(filter) : gst_caps_new_any();
   for (const auto& reader : readers_.all()) {
+    if (!reader->suits) continue;
     GstQuery* query = gst_query_new_caps(filter);
     GstCaps* caps = nullptr;
     if (ask(*reader, query)) gst_query_parse_caps_result(query, &caps);
@@ -374,8 +427,9 @@ GstCaps* Sink::caps(GstCaps* filter) {
     const auto sender = any_sender();
     if (!sender) return none();
     const uint32_t seen = sender->kick().value();
-    // A server goes on with whoever is there.
-    if (num_clients() > 0 || !is_client() || is_flushing()) break;
+    // A server that does not wait goes on with whoever is there.
+    const bool waits = is_client() || active_.wait_for_connection;
+    if (num_clients() > 0 || !waits || is_flushing()) break;
     {
       const std::lock_guard lock(mutex_);
       if (ended_ != GST_FLOW_OK) return none();

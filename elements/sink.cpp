@@ -64,8 +64,6 @@ bool Sink::open() {
 void Sink::close() {
   if (endpoint_) endpoint_->detach(Side::sink);
   endpoint_.reset();
-  // Frames hold their pool, which holds the sender: it must not hold them in turn.
-  if (sender_) sender_->remove_all();
   set_sender(nullptr);
 }
 
@@ -78,6 +76,7 @@ bool Sink::start() {
   ready_changes_ = 0;
   ready_readers_.clear();
   readers_.clear();
+  joining_.clear();
   counters_.reset();
   own_latency_ = 0;
   {
@@ -120,8 +119,12 @@ void Sink::unlock_stop() {
 }
 
 void Sink::set_sender(std::shared_ptr<Sender> sender) {
-  const std::lock_guard lock(mutex_);
-  sender_.swap(sender);
+  {
+    const std::lock_guard lock(mutex_);
+    sender_.swap(sender);
+  }
+  // Frames hold their pool, which holds the sender: it must not hold them in turn.
+  if (sender) sender->remove_all();
 }
 
 std::shared_ptr<Sender> Sink::any_sender() const {
@@ -247,6 +250,7 @@ bool Sink::send_event(GstEvent* event) {
   }
   const auto now = readers_.all();
   for (const auto& reader : now) {
+    if (type == GST_EVENT_CAPS) reader->waits_until = 0;
     if (!reader->has_stickies && !waits) continue;
     if (!send_stickies(*reader)) return false;
     if (send_event_to(*reader, event) == Published::interrupted) return false;
@@ -334,6 +338,11 @@ void Sink::look_at_time() {
 }
 
 GstFlowReturn Sink::send_to(Reader& reader, GstBuffer* buffer, bool& dropped) {
+  // For other caps, which are on their way; but not for ever.
+  if (const uint64_t until = reader.waits_until; until != 0) {
+    if (mmaplink::monotonic_ns() < until) return GST_FLOW_OK;
+    reader.waits_until = 0;
+  }
   for (;;) {
     Published sent = Published::interrupted;
     if (send_stickies(reader)) {

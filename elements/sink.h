@@ -2,9 +2,9 @@
 // of an endpoint, and what comes back from them.
 //
 // Owned by the element. Threads: the streaming thread (send_…, propose_allocation), the endpoint's
-// thread (on_…), the application's (open … close, stats), the exchange's worker (handle_notice), any
-// (caps, query). `mutex_` is never held while the endpoint, the sender or the bus is called. A reader
-// that dies is taken off by the endpoint's thread, which wakes the streaming thread.
+// thread (on_…), the application's (open … close, stats), the exchange's worker (handle_notice),
+// any (caps, query). `mutex_` is never held while the endpoint, the sender or the bus is called. A
+// reader that dies is taken off by the endpoint's thread, which wakes the streaming thread.
 #pragma once
 
 #include <gst/base/gstbasesink.h>
@@ -93,7 +93,9 @@ class Sink final : public mmaplink::EndpointUser {
   bool take_message(const mmaplink::Link& link, std::span<const std::byte> bytes);
   bool handle_notice(const std::shared_ptr<mmaplink::Link>& link, Notice kind,
                      std::span<const std::byte> bytes);
-  void greet(Reader& reader);
+  void suit(Reader& reader);
+  void greet(const std::shared_ptr<mmaplink::Link>& link);
+  void begin(Reader& reader);
   bool push_upstream(Reader* reader, GstEvent* event);
   void take_latency(Reader& reader, GstEvent* event);
   bool answer_query(const std::shared_ptr<mmaplink::Link>& link, std::span<const std::byte> bytes);
@@ -119,6 +121,7 @@ class Sink final : public mmaplink::EndpointUser {
   std::shared_ptr<mmaplink::Endpoint> endpoint_;
   std::shared_ptr<mmaplink::Sender> sender_;  // from start() to close(); changed under mutex_
   GstAllocator* allocator_ = nullptr;         // owned, from start() to stop()
+  Readers joining_;                           // that the worker has not greeted yet
   Readers readers_;
   Exchange exchange_;
 

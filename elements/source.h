@@ -2,9 +2,9 @@
 //
 // Owned by the element. Threads: the pad's task (loop), the endpoint's thread (on_…), the
 // application's (open … close, set_playing, request_eos, stats), the exchange's worker
-// (handle_notice), any (query, send_upstream). `mutex_` guards the links; it is never held while the
-// endpoint, the pad or the bus is called. When the peer dies its link stays until the task has taken
-// what it had published.
+// (handle_notice), any (query, send_upstream). `mutex_` guards the links; it is never held while
+// the endpoint, the pad or the bus is called. When the peer dies its link stays until the task has
+// taken what it had published.
 #pragma once
 
 #include <gst/gst.h>

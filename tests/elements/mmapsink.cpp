@@ -106,9 +106,11 @@ TEST(wait_for_connection_ends_with_the_state) {
   const Scene scene;
   const test::Pipeline pipeline("videotestsrc ! " + scene.sink("name=s wait-for-connection=true"));
   pipeline.play();
-  // Its pad has caps: the streaming thread is in there, about to wait if not waiting yet.
+  // Its pad has a stream: that thread is about to ask for caps, if it does not wait for them yet.
   GstPad* pad = gst_element_get_static_pad(pipeline.element("s"), "sink");
-  fail_unless(test::becomes([&] { return gst_pad_has_current_caps(pad); }));
+  fail_unless(test::becomes([&] {
+    return test::Ref<GstEvent>(gst_pad_get_sticky_event(pad, GST_EVENT_STREAM_START, 0)) != nullptr;
+  }));
   gst_object_unref(pad);
   pipeline.stop();
   pipeline.play();

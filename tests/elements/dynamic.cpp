@@ -1,0 +1,162 @@
+// Pipelines that change while they play, on either side of the link.
+#include <atomic>
+
+#include "tests/elements/support.h"
+
+using test::Pipeline;
+using test::Scene;
+
+namespace {
+
+constexpr auto kCamera = "videotestsrc is-live=true name=camera ! ";
+
+guint64 frames(const Pipeline& pipeline, const char* name) {
+  return test::stat(pipeline.element(name), "buffers");
+}
+
+void more_frames(const Pipeline& pipeline, const char* name) {
+  const guint64 now = frames(pipeline, name);
+  fail_unless(test::becomes([&] { return frames(pipeline, name) > now + 3; }),
+              "no frames come any more");
+}
+
+std::string format_at(const Pipeline& pipeline, const char* element) {
+  GstPad* pad = gst_element_get_static_pad(pipeline.element(element), "sink");
+  const test::Ref<GstCaps> caps(gst_pad_get_current_caps(pad));
+  gst_object_unref(pad);
+  if (!caps) return "";
+  gchar* text = gst_caps_to_string(caps.get());
+  const std::string copy = text;
+  g_free(text);
+  return copy;
+}
+
+void set_caps(const Pipeline& pipeline, const char* filter, const char* text) {
+  const test::Ref<GstCaps> caps(gst_caps_from_string(text));
+  g_object_set(pipeline.element(filter), "caps", caps.get(), nullptr);
+}
+
+}  // namespace
+
+TEST(far_side_changes_what_it_takes) {
+  const Scene scene;
+  const Pipeline sender(kCamera + scene.sink("name=sink"));
+  const Pipeline reader(
+      scene.src("name=src ! capsfilter name=filter "
+                "caps=video/x-raw,format=I420,width=64,height=48 ! "
+                "fakesink name=end async=false"));
+  reader.play();
+  sender.play();
+  more_frames(reader, "src");
+  fail_unless(test::becomes([&] { return test::contains(format_at(reader, "end"), "I420"); }));
+  for (const char* caps : {"video/x-raw,format=NV12,width=320,height=240",
+                           "video/x-raw,format=RGB,width=320,height=240,framerate=10/1"}) {
+    set_caps(reader, "filter", caps);
+    const std::string format = test::contains(caps, "NV12") ? "NV12" : "RGB";
+    fail_unless(test::becomes([&] {
+                  return test::contains(format_at(reader, "end"), format) &&
+                         test::contains(format_at(reader, "end"), "320");
+                }),
+                "%s, not %s", format_at(reader, "end").c_str(), caps);
+    more_frames(reader, "src");
+  }
+  fail_unless(reader.errors().empty() && sender.errors().empty());
+}
+
+TEST(near_side_changes_what_it_delivers) {
+  const Scene scene;
+  const Pipeline sender(
+      "videotestsrc is-live=true ! capsfilter name=filter "
+      "caps=video/x-raw,format=I420,width=64,height=48 ! " +
+      scene.sink());
+  const Pipeline reader(scene.src("name=src ! videoconvert ! fakesink name=end async=false"));
+  reader.play();
+  sender.play();
+  more_frames(reader, "src");
+  for (const char* caps : {"video/x-raw,format=NV12,width=640,height=480",
+                           "video/x-raw,format=I420,width=32,height=32,framerate=50/1"}) {
+    set_caps(sender, "filter", caps);
+    const std::string width = test::contains(caps, "640") ? "640" : "32";
+    fail_unless(test::becomes(
+        [&] { return test::contains(format_at(reader, "end"), "width=(int)" + width); }));
+    more_frames(reader, "src");
+  }
+  fail_unless(reader.errors().empty() && sender.errors().empty());
+}
+
+TEST(reader_added_and_removed_while_the_sender_plays) {
+  const Scene scene;
+  const Pipeline sender(kCamera + scene.sink("name=sink"));
+  const Pipeline other("videotestsrc is-live=true ! fakesink async=false");
+  sender.play();
+  other.play();
+  for (int i = 0; i < 5; ++i) {
+    GstElement* bin = gst_parse_bin_from_description(
+        (scene.src("name=src ! identity ! fakesink async=false")).c_str(), FALSE, nullptr);
+    gst_bin_add(GST_BIN(other.get()), bin);
+    fail_unless(gst_element_sync_state_with_parent(bin));
+    more_frames(other, "src");
+    gst_object_ref(bin);
+    gst_bin_remove(GST_BIN(other.get()), bin);
+    fail_unless_equals_int(gst_element_set_state(bin, GST_STATE_NULL), GST_STATE_CHANGE_SUCCESS);
+    gst_object_unref(bin);
+  }
+  const auto dropped = [&] { return test::stat(sender.element("sink"), "dropped"); };
+  const guint64 before = dropped();
+  fail_unless(test::becomes([&] { return dropped() > before; }));
+  fail_unless(sender.errors().empty() && other.errors().empty());
+}
+
+TEST(one_side_goes_through_its_states_while_the_other_plays) {
+  const Scene scene;
+  const Pipeline sender(kCamera + scene.sink("name=sink"));
+  const Pipeline reader(
+      scene.src("name=src on-disconnect=none ! fakesink name=end async=false sync=true"));
+  for (int side = 0; side < 2; ++side) {
+    const Pipeline& cycled = side == 0 ? reader : sender;
+    sender.play();
+    reader.play();
+    more_frames(reader, "src");
+    for (const GstState state : {GST_STATE_PAUSED, GST_STATE_READY, GST_STATE_NULL}) {
+      fail_unless(cycled.set(state) != GST_STATE_CHANGE_FAILURE);
+      fail_unless(cycled.set(GST_STATE_PLAYING) != GST_STATE_CHANGE_FAILURE);
+      more_frames(reader, "src");
+    }
+  }
+  fail_unless(reader.errors().empty() && sender.errors().empty());
+}
+
+TEST(source_changed_behind_a_running_sink) {
+  const Scene scene;
+  const Pipeline sender("videotestsrc is-live=true name=old ! " + std::string(test::kVideo) +
+                        " ! identity name=joint ! " + scene.sink("name=sink"));
+  const Pipeline reader(scene.src("name=src ! fakesink name=end async=false"));
+  sender.play();
+  reader.play();
+  more_frames(reader, "src");
+  // Ours is cut off, and another one takes its place.
+  GstElement* joint = sender.element("joint");
+  GstPad* pad = gst_element_get_static_pad(joint, "sink");
+  GstPad* peer = gst_pad_get_peer(pad);
+  std::atomic<bool> blocked{false};
+  gst_pad_add_probe(
+      peer, GST_PAD_PROBE_TYPE_BLOCK_DOWNSTREAM,
+      [](GstPad*, GstPadProbeInfo*, gpointer data) {
+        *static_cast<std::atomic<bool>*>(data) = true;
+        return GST_PAD_PROBE_OK;
+      },
+      &blocked, nullptr);
+  fail_unless(test::becomes([&] { return blocked.load(); }));
+  fail_unless(gst_pad_unlink(peer, pad));
+  GstElement* source = gst_element_factory_make("audiotestsrc", nullptr);
+  g_object_set(source, "is-live", TRUE, nullptr);
+  gst_bin_add(GST_BIN(sender.get()), source);
+  fail_unless(gst_element_link(source, joint));
+  fail_unless(gst_element_sync_state_with_parent(source));
+  fail_unless(test::becomes([&] { return test::contains(format_at(reader, "end"), "audio"); }),
+              "%s", format_at(reader, "end").c_str());
+  more_frames(reader, "src");
+  gst_object_unref(peer);
+  gst_object_unref(pad);
+  fail_unless(reader.errors().empty() && sender.errors().empty());
+}
