@@ -255,17 +255,21 @@ void Sink::suit(Reader& reader) {
 void Sink::greet(const std::shared_ptr<Link>& link) {
   const auto reader = joining_.find(*link);
   if (!reader) return;
+  if (readers_.find(*link)) {  // said twice
+    joining_.remove(*link);
+    return;
+  }
   // A client has asked before there were any caps.
   if (!is_client()) suit(*reader);
   {
     const std::lock_guard lock(mutex_);
     done_ = false;
   }
-  if (!joining_.remove(*link)) return;
   sender_->add(link);
   readers_.add(reader);
   // It may have gone, or have had enough, before it was one.
-  if (!link->alive() || !link->peer_lanes().receives || reader->took_enough) {
+  if (!joining_.remove(*link) || !link->alive() || !link->peer_lanes().receives ||
+      reader->took_enough) {
     readers_.remove(*link);
     sender_->leave(*link);
     if (!link->alive()) sender_->remove(*link);
@@ -412,7 +416,7 @@ GstCaps* Sink::readers_caps(GstCaps* filter) {
       if (gst_caps_is_empty(both) && num_clients() > 1)
         GST_WARNING_OBJECT(element_, "peer %d takes nothing that the other readers take",
                            reader->link->peer().pid);
-      else if (!gst_caps_is_equal(both, all))  // there are encoders that compare the pointers
+      else if (!gst_caps_is_strictly_equal(both, all))  // some encoders compare the pointers
         gst_caps_replace(&all, both);
       gst_caps_unref(both);
     }

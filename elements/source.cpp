@@ -398,9 +398,23 @@ bool Source::handle_event(const Incoming& item) {
     }
     case GST_EVENT_CAPS:
       return handle_caps(event);
+    // What tells the application of a segment seek is the element that seeks: here that is us.
     case GST_EVENT_SEGMENT:
       gst_event_copy_segment(event, &segment_);
+      if ((segment_.flags & GST_SEGMENT_FLAG_SEGMENT) != 0)
+        gst_element_post_message(
+            element_, gst_message_new_segment_start(GST_OBJECT(element_), segment_.format,
+                                                    static_cast<gint64>(segment_.start)));
       break;
+    case GST_EVENT_SEGMENT_DONE: {
+      GstFormat format{};
+      gint64 position = 0;
+      gst_event_parse_segment_done(event, &format, &position);
+      gst_pad_push_event(pad_, event);
+      gst_element_post_message(
+          element_, gst_message_new_segment_done(GST_OBJECT(element_), format, position));
+      return true;
+    }
     case GST_EVENT_EOS: {
       const auto link = current_;
       push_eos(event);

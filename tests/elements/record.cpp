@@ -1,0 +1,195 @@
+#include "tests/elements/record.h"
+
+#include <algorithm>
+
+namespace test {
+
+namespace {
+
+std::string number(guint64 value) {
+  return value == GST_CLOCK_TIME_NONE ? "none" : std::to_string(value);
+}
+
+std::string taken(gchar* text) {
+  const std::string copy = text != nullptr ? text : "(null)";
+  g_free(text);
+  return copy;
+}
+
+std::string of_metas(GstBuffer* buffer) {
+  std::vector<std::string> names;
+  gpointer state = nullptr;
+  while (const GstMeta* meta = gst_buffer_iterate_meta(buffer, &state)) {
+    std::string name = g_type_name(meta->info->api);
+    if (meta->info->api == GST_VIDEO_META_API_TYPE) {
+      const auto* video = reinterpret_cast<const GstVideoMeta*>(meta);
+      // mmapsink always offers it, so that padded frames pass. Where there is no padding it says
+      // nothing that the caps do not say.
+      GstVideoInfo plain;
+      gst_video_info_set_format(&plain, video->format, video->width, video->height);
+      if (std::equal(video->stride, video->stride + video->n_planes, plain.stride)) continue;
+      name += ":" + std::to_string(video->width) + "x" + std::to_string(video->height);
+      for (guint i = 0; i < video->n_planes; ++i)
+        name += "/" + std::to_string(video->offset[i]) + "+" + std::to_string(video->stride[i]);
+    }
+    names.push_back(std::move(name));
+  }
+  std::sort(names.begin(), names.end());
+  std::string all;
+  for (const auto& name : names) all += " " + name;
+  return all;
+}
+
+std::string of_buffer(GstBuffer* buffer) {
+  GstMapInfo map;
+  fail_unless(gst_buffer_map(buffer, &map, GST_MAP_READ));
+  const std::string hash = taken(g_compute_checksum_for_data(G_CHECKSUM_SHA1, map.data, map.size));
+  gst_buffer_unmap(buffer, &map);
+  // Whether memory was written to since the pool gave it out is no one's business downstream.
+  const guint flags = GST_BUFFER_FLAGS(buffer) &
+                      ~static_cast<guint>(GST_MINI_OBJECT_FLAG_LAST - 1) &
+                      ~static_cast<guint>(GST_BUFFER_FLAG_TAG_MEMORY);
+  return "buffer " + number(GST_BUFFER_PTS(buffer)) + " " + number(GST_BUFFER_DTS(buffer)) + " " +
+         number(GST_BUFFER_DURATION(buffer)) + " " + number(GST_BUFFER_OFFSET(buffer)) + " " +
+         number(GST_BUFFER_OFFSET_END(buffer)) + " flags " + std::to_string(flags) + " " +
+         std::to_string(gst_buffer_get_size(buffer)) + " " + hash + of_metas(buffer);
+}
+
+std::string of_segment(const GstSegment& segment) {
+  return std::string(gst_format_get_name(segment.format)) + " rate " +
+         std::to_string(segment.rate) + "*" + std::to_string(segment.applied_rate) + " flags " +
+         std::to_string(segment.flags) + " base " + number(segment.base) + " offset " +
+         number(segment.offset) + " " + number(segment.start) + "-" + number(segment.stop) +
+         " time " + number(segment.time) + " position " + number(segment.position) + " duration " +
+         number(segment.duration);
+}
+
+std::string of_event(GstEvent* event) {
+  const std::string name = GST_EVENT_TYPE_NAME(event);
+  switch (GST_EVENT_TYPE(event)) {
+    case GST_EVENT_STREAM_START: {
+      GstStreamFlags flags{};
+      gst_event_parse_stream_flags(event, &flags);
+      return name + " flags " + std::to_string(flags);
+    }
+    case GST_EVENT_CAPS: {
+      GstCaps* caps = nullptr;
+      gst_event_parse_caps(event, &caps);
+      return name + " " + taken(gst_caps_to_string(caps));
+    }
+    case GST_EVENT_SEGMENT: {
+      const GstSegment* segment = nullptr;
+      gst_event_parse_segment(event, &segment);
+      return name + " " + of_segment(*segment);
+    }
+    case GST_EVENT_TAG: {
+      GstTagList* tags = nullptr;
+      gst_event_parse_tag(event, &tags);
+      // What parsers measure depends on how far they have got when a seek comes.
+      GstTagList* lasting = gst_tag_list_copy(tags);
+      for (const char* measured :
+           {GST_TAG_BITRATE, GST_TAG_MINIMUM_BITRATE, GST_TAG_MAXIMUM_BITRATE})
+        gst_tag_list_remove_tag(lasting, measured);
+      const std::string text = taken(gst_tag_list_to_string(lasting));
+      gst_tag_list_unref(lasting);
+      return name + " scope " + std::to_string(gst_tag_list_get_scope(tags)) + " " + text;
+    }
+    default:
+      if (const GstStructure* structure = gst_event_get_structure(event))
+        return name + " " + taken(gst_structure_to_string(structure));
+      return name;
+  }
+}
+
+}  // namespace
+
+Record::Record(const Pipeline& pipeline, const char* element)
+    : pad_(gst_element_get_static_pad(pipeline.element(element), "sink")),
+      probe_(gst_pad_add_probe(pad_,
+                               static_cast<GstPadProbeType>(GST_PAD_PROBE_TYPE_DATA_DOWNSTREAM |
+                                                            GST_PAD_PROBE_TYPE_EVENT_FLUSH),
+                               see, this, nullptr)) {}
+
+Record::~Record() {
+  gst_pad_remove_probe(pad_, probe_);
+  gst_object_unref(pad_);
+}
+
+GstPadProbeReturn Record::see(GstPad*, GstPadProbeInfo* info, gpointer data) {
+  auto& self = *static_cast<Record*>(data);
+  if ((info->type & GST_PAD_PROBE_TYPE_BUFFER) != 0) {
+    self.add(of_buffer(GST_PAD_PROBE_INFO_BUFFER(info)));
+  } else if ((info->type & GST_PAD_PROBE_TYPE_BUFFER_LIST) != 0) {
+    // A list may arrive as its buffers.
+    GstBufferList* list = GST_PAD_PROBE_INFO_BUFFER_LIST(info);
+    for (guint i = 0; i < gst_buffer_list_length(list); ++i)
+      self.add(of_buffer(gst_buffer_list_get(list, i)));
+  } else {
+    GstEvent* event = GST_PAD_PROBE_INFO_EVENT(info);
+    const GstSegment* segment = nullptr;
+    if (GST_EVENT_TYPE(event) == GST_EVENT_SEGMENT) {
+      gst_event_parse_segment(event, &segment);
+      self.counts_time_ = segment->format == GST_FORMAT_TIME;
+    }
+    std::string line = of_event(event);
+    if (GST_EVENT_TYPE(event) == GST_EVENT_TAG) {
+      // Said again, as after a measurement.
+      if (line == self.last_tags_) return GST_PAD_PROBE_OK;
+      self.last_tags_ = line;
+    }
+    self.add(std::move(line));
+  }
+  return GST_PAD_PROBE_OK;
+}
+
+void Record::add(std::string line) {
+  const std::lock_guard lock(mutex_);
+  lines_.push_back(std::move(line));
+}
+
+std::vector<std::string> Record::lines() const {
+  const std::lock_guard lock(mutex_);
+  auto all = lines_;
+  all.insert(all.end(), answers_.begin(), answers_.end());
+  return all;
+}
+
+bool Record::has(const std::string& beginning) const {
+  const auto now = lines();
+  return std::any_of(now.begin(), now.end(),
+                     [&](const auto& line) { return line.starts_with(beginning); });
+}
+
+void Record::ask(const Pipeline& pipeline) {
+  gint64 value = 0;
+  // A sink that does not count in time asks upstream, which may be ahead of it by a queue.
+  const bool has_position =
+      counts_time_ && gst_element_query_position(pipeline.get(), GST_FORMAT_TIME, &value);
+  answers_.push_back("position " + (has_position ? std::to_string(value) : "none"));
+  const bool has_duration = gst_element_query_duration(pipeline.get(), GST_FORMAT_TIME, &value);
+  answers_.push_back("duration " + (has_duration ? std::to_string(value) : "none"));
+  const Ref<GstQuery> seeking(gst_query_new_seeking(GST_FORMAT_TIME));
+  std::string line = "seeking none";
+  if (gst_element_query(pipeline.get(), seeking.get())) {
+    gboolean seekable = FALSE;
+    gint64 start = 0;
+    gint64 end = 0;
+    gst_query_parse_seeking(seeking.get(), nullptr, &seekable, &start, &end);
+    line = "seeking " + std::to_string(seekable) + " " + std::to_string(start) + " " +
+           std::to_string(end);
+  }
+  answers_.push_back(line);
+}
+
+void check_same(const std::vector<std::string>& whole, const std::vector<std::string>& cut,
+                const std::string& name) {
+  const auto [one, other] = std::mismatch(whole.begin(), whole.end(), cut.begin(), cut.end());
+  if (one == whole.end() && other == cut.end()) return;
+  const auto line = one - whole.begin();
+  ck_abort_msg("%s: line %d of %d is, cut (of %d),\n  %s\nand not\n  %s", name.c_str(),
+               static_cast<int>(line), static_cast<int>(whole.size()), static_cast<int>(cut.size()),
+               other != cut.end() ? other->c_str() : "(the end)",
+               one != whole.end() ? one->c_str() : "(the end)");
+}
+
+}  // namespace test

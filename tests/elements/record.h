@@ -1,0 +1,46 @@
+// All that goes through a pad, as lines of text that two runs of the same stream have in common.
+//
+// Left out, because GStreamer itself gives each run its own: seqnums, group-ids, and the stream-ids
+// that elements make up at random.
+#pragma once
+
+#include <atomic>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "tests/elements/support.h"
+
+namespace test {
+
+class Record {
+ public:
+  // Of the sink pad of that element.
+  Record(const Pipeline& pipeline, const char* element);
+  Record(const Record&) = delete;
+  Record& operator=(const Record&) = delete;
+  ~Record();
+  // What went through, and then the answers.
+  std::vector<std::string> lines() const;
+  bool has(const std::string& beginning) const;
+  // What the pipeline answers to those who ask it now, each a line.
+  void ask(const Pipeline& pipeline);
+
+ private:
+  void add(std::string line);
+  static GstPadProbeReturn see(GstPad* pad, GstPadProbeInfo* info, gpointer self);
+
+  std::atomic<bool> counts_time_{false};
+  std::string last_tags_;  // the streaming thread's
+  mutable std::mutex mutex_;
+  std::vector<std::string> lines_;
+  std::vector<std::string> answers_;
+  GstPad* pad_;  // owned
+  gulong probe_;
+};
+
+// Fails the test where they differ, and shows where.
+void check_same(const std::vector<std::string>& whole, const std::vector<std::string>& cut,
+                const std::string& name);
+
+}  // namespace test
