@@ -241,9 +241,8 @@ bool Sink::send_event(GstEvent* event) {
   has_preroll_lock_ = true;
   const GstEventType type = GST_EVENT_TYPE(event);
   if (type == GST_EVENT_SEGMENT || type == GST_EVENT_CAPS) look_at_time_ = true;
-  // Where there is going to be a reader it gets everything, in order. Others get what is sticky
-  // when they come; EOS is never lost.
-  const bool waits = type == GST_EVENT_EOS || is_client() || active_.wait_for_connection;
+  // Sticky events are sent to whoever comes later; what is not must not get lost.
+  const bool waits = type == GST_EVENT_EOS || (is_client() && !GST_EVENT_IS_STICKY(event));
   if (waits && encode_event(event)) {
     const GstFlowReturn flow = wait_ready();
     if (flow == GST_FLOW_EOS || flow == GST_FLOW_ERROR) return true;  // nobody to tell

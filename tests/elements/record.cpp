@@ -150,6 +150,31 @@ void Record::add(std::string line) {
 std::vector<std::string> Record::lines() const {
   const std::lock_guard lock(mutex_);
   auto all = lines_;
+  // A reader that comes after the first events gets them as a pad that is linked late does: the
+  // last of each kind, in GStreamer's own order of sticky events.
+  const auto rank = [](const std::string& line) {
+    const std::string kinds[] = {"stream-start", "caps", "segment "};
+    const auto found = std::find_if(std::begin(kinds), std::end(kinds),
+                                    [&](const auto& kind) { return line.starts_with(kind); });
+    return found - std::begin(kinds);
+  };
+  const auto data = std::find_if(all.begin(), all.end(), [](const auto& line) {
+    return line.starts_with("buffer") || line.starts_with("gap");
+  });
+  std::stable_sort(all.begin(), data,
+                   [&](const auto& one, const auto& other) { return rank(one) < rank(other); });
+  const auto kind = [](const std::string& line) {
+    const bool is_tag = line.starts_with("tag scope");
+    return line.substr(0, is_tag ? sizeof "tag scope 0" - 1 : line.find(' '));
+  };
+  auto kept = all.begin();
+  for (auto line = all.begin(); line != data; ++line) {
+    const bool is_last =
+        std::none_of(line + 1, data, [&](const auto& later) { return kind(later) == kind(*line); });
+    if (is_last && kept != line) *kept = std::move(*line);
+    kept += is_last;
+  }
+  all.erase(kept, data);
   all.insert(all.end(), answers_.begin(), answers_.end());
   return all;
 }
