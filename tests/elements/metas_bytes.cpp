@@ -5,6 +5,7 @@
 #include <gst/video/video-sei.h>
 
 #include <algorithm>
+#include <cmath>
 #include <random>
 
 #include "gst/wire-meta-kinds.h"
@@ -325,17 +326,65 @@ TEST(planes_stay_inside_the_buffer) {
   }
 }
 
-TEST(frames_without_extent_are_refused) {
+// Places of numbers in the bytes of the first meta, whose header has eight.
+constexpr size_t kVideoOffset = 32;
+constexpr size_t kVideoStride = 64;
+constexpr size_t kAudioRate = 20;
+constexpr size_t kAudioSamples = 32;
+constexpr size_t kAudioPosition = 40;
+
+template <class T>
+Bytes with(Bytes bytes, size_t at, T number) {
+  fail_unless(at + sizeof number <= bytes.size());
+  std::memcpy(bytes.data() + at, &number, sizeof number);
+  return bytes;
+}
+
+// A buffer of just the usual size, and layouts in it that would take a reader out.
+TEST(frames_that_do_not_fit_are_refused) {
   const NoComplaints strict;
-  for (const auto format : {GST_VIDEO_FORMAT_v210, GST_VIDEO_FORMAT_NV12_64Z32,
-                            GST_VIDEO_FORMAT_I420, GST_VIDEO_FORMAT_NV12_10LE32}) {
-    const auto large = new_buffer(1 << 16);
-    gst_buffer_add_video_meta(large.get(), GST_VIDEO_FRAME_FLAG_NONE, format, 96, 96);
-    const auto bytes = encoded(large);
-    fail_unless(decodes(bytes, large));
-    // No row of it, no tile.
-    fail_if(decodes(bytes, new_buffer(16)));
-  }
+  const auto frame = [](GstVideoFormat format, const auto& check) {
+    GstVideoInfo info;
+    gst_video_info_set_format(&info, format, 96, 96);
+    const auto buffer = new_buffer(info.size);
+    gst_buffer_add_video_meta(buffer.get(), GST_VIDEO_FRAME_FLAG_NONE, format, 96, 96);
+    const auto bytes = encoded(buffer);
+    fail_unless(decodes(bytes, new_buffer(info.size)));
+    check(bytes, info);
+  };
+  using Info = const GstVideoInfo&;
+  // Its last row ends with the buffer.
+  frame(GST_VIDEO_FORMAT_GRAY8, [](const Bytes& bytes, Info info) {
+    fail_if(decodes(bytes, new_buffer(info.size - 1)));
+    fail_if(decodes(with(bytes, kVideoOffset, uint64_t{1}), new_buffer(info.size)));
+    fail_if(decodes(with(bytes, kVideoOffset, ~uint64_t{0}), new_buffer(info.size)));
+    fail_if(decodes(with(bytes, kVideoStride, int32_t{97}), new_buffer(info.size)));
+    fail_if(decodes(with(bytes, kVideoStride, int32_t{-1}), new_buffer(info.size)));
+  });
+  // One row for all is a layout, but there must be that row.
+  frame(GST_VIDEO_FORMAT_v210, [](const Bytes& bytes, Info info) {
+    const auto row = static_cast<gsize>(info.stride[0]);
+    const auto same_row = with(bytes, kVideoStride, int32_t{0});
+    fail_unless(decodes(same_row, new_buffer(row)));
+    fail_if(decodes(same_row, new_buffer(row - 1)));
+  });
+  frame(GST_VIDEO_FORMAT_RGB8P, [](const Bytes& bytes, Info info) {
+    fail_if(
+        decodes(with(bytes, kVideoOffset + 8, uint64_t{info.size - 1023}), new_buffer(info.size)));
+  });
+  frame(GST_VIDEO_FORMAT_NV12_64Z32, [](const Bytes& bytes, Info info) {
+    const gint columns = GST_VIDEO_TILE_X_TILES(info.stride[0]);
+    const gint rows = GST_VIDEO_TILE_Y_TILES(info.stride[0]);
+    const auto with_tiles = [&](gint x, gint y) {
+      return with(bytes, kVideoStride, int32_t{GST_VIDEO_TILE_MAKE_STRIDE(x, y)});
+    };
+    const gsize much = 4 * info.size;
+    fail_unless(decodes(with_tiles(columns + 2, rows + 1), new_buffer(much)));
+    fail_if(decodes(with_tiles(columns - 2, rows), new_buffer(much)));
+    fail_if(decodes(with_tiles(columns, rows - 1), new_buffer(much)));
+    fail_if(decodes(with_tiles(columns + 1, rows), new_buffer(much)));
+    fail_if(decodes(bytes, new_buffer(info.size - 1)));
+  });
 }
 
 TEST(audio_that_does_not_fit_is_refused) {
@@ -361,6 +410,103 @@ TEST(audio_that_does_not_fit_is_refused) {
     meta->offsets[1] = offset;
     fail_unless(encoded(buffer).empty());
   }
+}
+
+TEST(audio_that_makes_no_sense_is_refused) {
+  const NoComplaints strict;
+  GstAudioInfo info;
+  gst_audio_info_set_format(&info, GST_AUDIO_FORMAT_S16LE, 48000, 2, nullptr);
+  const auto buffer = new_buffer();
+  gst_buffer_add_audio_meta(buffer.get(), &info, 100, nullptr);
+  const auto bytes = encoded(buffer);
+  fail_unless(decodes(with(bytes, kAudioRate, int32_t{1}), new_buffer()));
+  fail_if(decodes(with(bytes, kAudioRate, int32_t{0}), new_buffer()));
+  fail_if(decodes(with(bytes, kAudioRate, int32_t{-1}), new_buffer()));
+  // Wraps to little in bytes.
+  fail_if(decodes(with(bytes, kAudioSamples, (uint64_t{1} << 63) + 1), new_buffer()));
+  for (const int32_t position : {1, 28, 64, 1000, -1, -4})  // the other's, and none
+    fail_if(decodes(with(bytes, kAudioPosition, position), new_buffer()), "%d", position);
+}
+
+TEST(numbers_that_gstreamer_minds_are_seen_before) {
+  const NoComplaints strict;
+  const auto caps = test::Ref<GstCaps>(gst_caps_from_string("timestamp/x-unix"));
+  auto buffer = new_buffer();
+  gst_buffer_add_reference_timestamp_meta(buffer.get(), caps.get(), 1, 2);
+  fail_if(decodes(with(encoded(buffer), 8, GST_CLOCK_TIME_NONE), new_buffer()));
+
+  buffer = new_buffer();
+  guint8 uuid[16] = {1};
+  guint8 data[] = {1};
+  gst_buffer_add_video_sei_user_data_unregistered_meta(buffer.get(), uuid, data, 1);
+  auto sei = encoded(buffer);
+  sei.pop_back();
+  sei = with(with(sei, 24, uint32_t{0}), 4, static_cast<uint32_t>(sei.size() - 8));
+  buffer = new_buffer();
+  fail_unless(decodes(sei, buffer));
+  fail_unless_equals_uint64(count(buffer), 0);
+
+  // A meta's bytes hold nothing else.
+  buffer = new_buffer();
+  gst_buffer_add_audio_level_meta(buffer.get(), 1, TRUE);
+  auto level = encoded(buffer);
+  level.push_back(std::byte{0});
+  fail_if(decodes(with(level, 4, static_cast<uint32_t>(level.size() - 8)), new_buffer()));
+}
+
+TEST(steps_of_ranges_are_sound) {
+  const NoComplaints strict;
+  const auto buffer = new_buffer();
+  GValue range = G_VALUE_INIT;
+  g_value_init(&range, GST_TYPE_INT64_RANGE);
+  gst_value_set_int64_range_step(&range, -4, 8, 2);
+  gst_structure_take_value(add_custom(buffer), "range", &range);
+  const auto bytes = encoded(buffer);
+  const size_t low = bytes.size() - 3 * sizeof(gint64);
+  const size_t high = low + sizeof(gint64);
+  const size_t step = high + sizeof(gint64);
+  fail_unless(decodes(with(bytes, step, gint64{4}), new_buffer()));
+  for (const gint64 odd : {gint64{-2}, gint64{-1}, gint64{0}, gint64{3}, G_MININT64})
+    fail_if(decodes(with(with(bytes, step, odd), low, G_MININT64), new_buffer()));
+  fail_if(decodes(with(bytes, high, gint64{-4}), new_buffer()));
+}
+
+TEST(dates_are_sound) {
+  const NoComplaints strict;
+  struct Time {
+    gint64 seconds;
+    gint32 microseconds, offset;
+  };
+  const auto reads = [](const Time& time) {
+    Bytes bytes;
+    BytesOut(bytes).put(time);
+    BytesIn from(bytes);
+    return gstmmap::get_date_time(from) != nullptr;
+  };
+  constexpr gint64 kFirst = -62135510400;  // 0001-01-02
+  constexpr gint64 kLast = 253402214399;   // 9999-12-30, its last second
+  for (const gint32 offset : {-86399, -1, 0, 86399})
+    for (const gint64 seconds : {kFirst, gint64{0}, kLast})
+      fail_unless(reads({seconds, 999999, offset}), "%" G_GINT64_FORMAT " %d", seconds, offset);
+  for (const gint64 seconds : {kFirst - 1, kLast + 1, G_MININT64, G_MAXINT64})
+    fail_if(reads({seconds, 0, 0}), "%" G_GINT64_FORMAT, seconds);
+  for (const gint32 microseconds : {-1, 1000000, G_MININT32, G_MAXINT32})
+    fail_if(reads({0, microseconds, 0}), "%d", microseconds);
+  for (const gint32 offset : {-86400, 86400, G_MININT32, G_MAXINT32})
+    fail_if(reads({0, 0, offset}), "%d", offset);
+
+  const auto buffer = new_buffer();
+  GstDateTime* when = gst_date_time_new(-2.5f, 2026, 11, 24, 10, 11, 12.5);
+  gst_structure_set(add_custom(buffer), "when", GST_TYPE_DATE_TIME, when, nullptr);
+  gst_date_time_unref(when);
+  const auto bytes = encoded(buffer);
+  const size_t seconds = bytes.size() - sizeof(gdouble);
+  const size_t zone = seconds - sizeof(gint32);
+  fail_unless(decodes(with(bytes, zone, gint32{720}), new_buffer()));
+  for (const gint32 minutes : {721, G_MAXINT32, G_MININT32})
+    fail_if(decodes(with(bytes, zone, minutes), new_buffer()), "%d", minutes);
+  for (const double odd : {std::nan(""), HUGE_VAL, -HUGE_VAL, 1e300, 60.0})
+    fail_if(decodes(with(bytes, seconds, odd), new_buffer()), "%g", odd);
 }
 
 TEST(unknown_custom_metas_and_kinds_are_passed_over) {
@@ -438,6 +584,23 @@ TEST(number_and_size_of_metas_are_bounded) {
   fail_unless(decodes(many, new_buffer()));
   many.insert(many.end(), bytes.begin(), bytes.end());
   fail_if(decodes(many, new_buffer()));
+
+  // Of a region's params.
+  for (const guint params : {1024u, 1025u}) {
+    const auto buffer = new_buffer();
+    auto* region = gst_buffer_add_video_region_of_interest_meta(buffer.get(), "r", 0, 0, 1, 1);
+    for (guint i = 0; i < params; ++i)
+      gst_video_region_of_interest_meta_add_param(region, gst_structure_new_empty("p"));
+    auto params_bytes = encoded(buffer);
+    fail_unless_equals_int(params_bytes.empty(), params > 1024);
+    if (params > 1024) continue;
+    fail_unless(decodes(params_bytes, new_buffer()));
+    // One more, like the last.
+    const Bytes last(params_bytes.end() - 9, params_bytes.end());
+    params_bytes.insert(params_bytes.end(), last.begin(), last.end());
+    const auto size = static_cast<uint32_t>(params_bytes.size() - 8);
+    fail_if(decodes(with(with(params_bytes, 4, size), 32, uint32_t{1025}), new_buffer()));
+  }
 
   const std::vector<guint8> data(6 << 20);
   const auto large = new_buffer();
