@@ -2,7 +2,6 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
-#include <cstdlib>
 
 #include "gst/wire-structure.h"
 #include "gst/wire-value-kinds.h"
@@ -129,7 +128,9 @@ struct DateTime {
   int32_t year, month, day, hour, minute, zone_minutes;
   double seconds;
   // GStreamer checks the rest of it.
-  bool sound() const { return std::abs(zone_minutes) <= 12 * 60 && std::isfinite(seconds); }
+  bool sound() const {
+    return zone_minutes >= -12 * 60 && zone_minutes <= 12 * 60 && std::isfinite(seconds);
+  }
 };
 
 bool put_gst_date_time(const GValue* value, BytesOut& to, int) {
