@@ -273,6 +273,7 @@ void Sink::greet(const std::shared_ptr<Link>& link) {
     readers_.remove(*link);
     sender_->leave(*link);
     if (!link->alive()) sender_->remove(*link);
+    changed();
     return;
   }
   reader->is_known = true;

@@ -158,6 +158,9 @@ std::optional<GstFlowReturn> Sink::is_ready() {
     const std::lock_guard lock(mutex_);
     if (ended_ != GST_FLOW_OK) return ended_;
   }
+  // What comes back must find the client that has sent it: it is greeted any moment.
+  if (!is_client() && joining_.count() > 0 && endpoint_->is_attached(Side::src))
+    return std::nullopt;
   const auto now = readers_.all();
   if (!is_client())
     return now.empty() && active_.wait_for_connection ? std::nullopt : std::optional(GST_FLOW_OK);
