@@ -181,13 +181,14 @@ bool Sink::take_flow(const std::shared_ptr<Link>& link, Reader& reader,
 
 // Of the server's pipeline: on this bus as if it were one pipeline. Here, not by the worker, so
 // that it comes before the hang-up that may follow.
-bool Sink::take_message(const Link& link, std::span<const std::byte> bytes) {
+bool Sink::take_message(Link& link, std::span<const std::byte> bytes) {
   if (!is_client()) return false;
   GstMessage* message = decode_message(bytes, GST_OBJECT(element_), link.peer().pid);
   if (message == nullptr) return false;
   if (GST_MESSAGE_TYPE(message) == GST_MESSAGE_ERROR) {
+    link.set_failed_there();
     const std::lock_guard lock(mutex_);
-    done_ = true;  // a hang-up would be nothing new
+    done_ = true;
     ended_ = GST_FLOW_ERROR;
   }
   gst_element_post_message(element(), message);

@@ -90,7 +90,7 @@ class Sink final : public mmaplink::EndpointUser {
   void update_reader(const std::shared_ptr<mmaplink::Link>& link, bool reads);
   bool take_flow(const std::shared_ptr<mmaplink::Link>& link, Reader& reader,
                  std::span<const std::byte> bytes);
-  bool take_message(const mmaplink::Link& link, std::span<const std::byte> bytes);
+  bool take_message(mmaplink::Link& link, std::span<const std::byte> bytes);
   bool handle_notice(const std::shared_ptr<mmaplink::Link>& link, Notice kind,
                      std::span<const std::byte> bytes);
   void suit(Reader& reader);

@@ -20,7 +20,6 @@ using mmaplink::Error;
 using mmaplink::Failure;
 using mmaplink::Incoming;
 using mmaplink::Link;
-using mmaplink::Note;
 using mmaplink::ReceiveLane;
 using mmaplink::Side;
 
@@ -35,8 +34,6 @@ constexpr auto kArenaTimeout = std::chrono::seconds(5);
 // An EOS that the application asked for waits for the far side's, which comes after the last
 // packet; a far side that is silent for this long has none to send.
 constexpr auto kEosTimeout = std::chrono::seconds(10);
-// What the way through the link may take at most, as a rule: a hundred times what it usually does.
-constexpr GstClockTime kTransport = GST_MSECOND;
 
 }  // namespace
 
@@ -155,58 +152,6 @@ GstStructure* Source::stats() const {
     now.latency_p99 = lane.latency().percentile(0.99);
   }
   return stats_new("mmapsrc-stats", counters_, now);
-}
-
-// --- links: the endpoint's thread
-// -----------------------------------------------------------------
-
-void Source::on_connected(const std::shared_ptr<Link>& link) {
-  GST_INFO_OBJECT(element_, "connected to peer %d (uid %u)", link->peer().pid, link->peer().uid);
-  {
-    const std::lock_guard lock(mutex_);
-    connections_.push_back({link, std::nullopt});
-  }
-  kick_.kick();
-  emit_client_signal(element_, "client-connected", link->peer());
-}
-
-void Source::on_lanes(const std::shared_ptr<Link>& link) {
-  const auto lanes = link->peer_lanes();
-  if (active_.role == mmaplink::Role::client && lanes.receives && !lanes.sends)
-    GST_WARNING_OBJECT(element_, "the server on %s has no mmapsink yet: waiting for it",
-                       active_.socket_path->c_str());
-  kick_.kick();
-}
-
-void Source::on_note(const std::shared_ptr<Link>& link, const Note& note) {
-  const auto kind = exchange_.kind_of(note);
-  if (!kind) return;
-  if (*kind != Notice::wants) return exchange_.take(link, *kind, note.bytes);
-  const std::lock_guard lock(mutex_);
-  wanted_messages_.assign(reinterpret_cast<const char*>(note.bytes.data()), note.bytes.size());
-}
-
-void Source::on_disconnected(const std::shared_ptr<Link>& link, const Error& why) {
-  GST_INFO_OBJECT(element_, "%s", why.text.c_str());
-  exchange_.on_disconnected(link);
-  {
-    const std::lock_guard lock(mutex_);
-    for (auto& connection : connections_)
-      if (connection.link == link) connection.lost = why;
-  }
-  kick_.kick();
-  emit_client_signal(element_, "client-disconnected", link->peer());
-}
-
-void Source::on_waiting() {
-  GST_ELEMENT_INFO(element_, RESOURCE, NOT_FOUND,
-                   ("Waiting for a server on %s.", active_.socket_path->c_str()), (nullptr));
-}
-
-void Source::on_failed(const Error& why) {
-  post_error(element_, why);
-  failed_ = true;
-  kick_.kick();
 }
 
 // --- the pad's task
@@ -338,7 +283,7 @@ void Source::finish(const Error& why) {
       }
       return;
     case OnDisconnect::error:
-      post_error(element_, why);
+      if (!link->failed_there()) post_error(element_, why);
       return push_eos(nullptr);
     case OnDisconnect::eos:
       return push_eos(nullptr);
@@ -574,144 +519,6 @@ bool Source::eos_is_due() {
   if (!eos_since_ || buffers_at_eos_ != counters_.buffers) eos_since_ = Clock::now();
   buffers_at_eos_ = counters_.buffers;
   return Clock::now() - *eos_since_ > kEosTimeout;
-}
-
-// --- past the lane ------------------------------------------------------------------------------
-
-std::shared_ptr<Link> Source::sending_link() const {
-  const std::lock_guard lock(mutex_);
-  for (const auto& connection : connections_)
-    if (!connection.lost && connection.link->peer_lanes().sends) return connection.link;
-  return nullptr;
-}
-
-// By the worker.
-bool Source::handle_notice(const std::shared_ptr<Link>& link, Notice kind,
-                           std::span<const std::byte> bytes) {
-  switch (kind) {
-    case Notice::flush_start: {
-      const auto start = decode_flush_start(bytes);
-      if (!start) return false;
-      if (link != sending_link() || ended_here_) return true;
-      GST_DEBUG_OBJECT(element_, "flushing");
-      flush_.start(*start);
-      kick_.kick();
-      // EOS has ended the task; what comes after the flush is a stream again.
-      if (!flushing_) start_task();
-      return true;
-    }
-    case Notice::event: {
-      GstEvent* event = decode_event(bytes);
-      if (event == nullptr) return false;
-      if (GST_EVENT_IS_DOWNSTREAM(event) && !GST_EVENT_IS_SERIALIZED(event))
-        gst_pad_push_event(pad_, event);
-      else
-        gst_event_unref(event);
-      return true;
-    }
-    case Notice::query:
-      return answer_query(link, bytes, false);
-    case Notice::latency:
-      gst_element_post_message(element_, gst_message_new_latency(GST_OBJECT(element_)));
-      return true;
-    default:
-      return false;
-  }
-}
-
-bool Source::answer_query(const std::shared_ptr<Link>& link, std::span<const std::byte> bytes,
-                          bool serialized) {
-  const auto parts = split_id(bytes);
-  GstQuery* query = parts ? decode_question(parts->bytes) : nullptr;
-  if (query == nullptr) return false;
-  std::optional<std::vector<std::byte>> answer;
-  if (GST_QUERY_IS_DOWNSTREAM(query) && GST_QUERY_IS_SERIALIZED(query) == serialized &&
-      gst_pad_peer_query(pad_, query))
-    answer = encode_answer(query);
-  if (GST_QUERY_TYPE(query) == GST_QUERY_ALLOCATION)
-    tighten_.set_downstream_knows_video_meta(
-        answer && gst_query_find_allocation_meta(query, GST_VIDEO_META_API_TYPE, nullptr));
-  exchange_.answer(link, parts->id, answer.has_value(),
-                   answer ? *answer : std::vector<std::byte>());
-  gst_query_unref(query);
-  return true;
-}
-
-// Of a server's pipeline, by whoever posts one: the client's application gets it as its own.
-void Source::see_message(GstMessage* message) {
-  if (GST_MESSAGE_TYPE(message) == GST_MESSAGE_ELEMENT) {
-    const GstStructure* structure = gst_message_get_structure(message);
-    if (structure == nullptr) return;
-    const std::lock_guard lock(mutex_);
-    const std::string names = "," + wanted_messages_ + ",";
-    if (names.find("," + std::string(gst_structure_get_name(structure)) + ",") == std::string::npos)
-      return;
-  } else if ((GST_MESSAGE_TYPE(message) & (GST_MESSAGE_ERROR | GST_MESSAGE_WARNING)) == 0) {
-    return;
-  }
-  const auto link = sending_link();
-  if (!link) return;
-  if (auto bytes = encode_message(message))
-    exchange_.tell(link, Notice::message, std::move(*bytes));
-}
-
-bool Source::ask(GstQuery* query) {
-  const auto link = sending_link();
-  const auto question = encode_question(query);
-  if (!link || !question) return false;
-  const auto answer =
-      exchange_.ask(link, Notice::query, *question, std::chrono::nanoseconds(active_.query_timeout),
-                    [this] { return flushing_.load(); });
-  if (!answer && !flushing_ && link->alive())
-    GST_WARNING_OBJECT(element_, "peer %d did not answer a %s query within query-timeout",
-                       link->peer().pid, GST_QUERY_TYPE_NAME(query));
-  return answer && answer->good && decode_answer(answer->bytes, query);
-}
-
-bool Source::query(GstQuery* query) {
-  if (GST_QUERY_TYPE(query) != GST_QUERY_LATENCY) return ask(query);
-  gboolean live = FALSE;
-  GstClockTime min = 0;
-  GstClockTime max = GST_CLOCK_TIME_NONE;
-  if (ask(query)) {
-    gst_query_parse_latency(query, &live, &min, &max);
-    if (live) {
-      min += kTransport;
-      if (GST_CLOCK_TIME_IS_VALID(max)) max += kTransport;
-    } else {
-      min = 0;
-      max = GST_CLOCK_TIME_NONE;
-    }
-  }
-  gst_query_set_latency(query, active_.is_live, min, max);
-  return true;
-}
-
-bool Source::send_upstream(GstEvent* event) {
-  const auto link = sending_link();
-  const auto bytes = encode_event(event);
-  const GstEventType type = GST_EVENT_TYPE(event);
-  const bool is_key_unit = gst_video_event_is_force_key_unit(event);
-  const auto deadline = Clock::now() + std::chrono::nanoseconds(active_.query_timeout);
-  GST_DEBUG_OBJECT(element_, "to the sender: %" GST_PTR_FORMAT, static_cast<void*>(event));
-  gst_event_unref(event);
-  if (!link || !bytes) return false;
-  // Often, and from streaming threads: nobody waits for what becomes of these.
-  if (type == GST_EVENT_QOS || type == GST_EVENT_LATENCY || type == GST_EVENT_RECONFIGURE ||
-      is_key_unit)
-    return exchange_.tell(link, Notice::event, *bytes);
-  const auto answer = exchange_.ask(link, Notice::event_asked, *bytes,
-                                    std::chrono::nanoseconds(active_.query_timeout),
-                                    [this] { return flushing_.load(); });
-  if (!answer && !flushing_ && link->alive())
-    GST_WARNING_OBJECT(element_,
-                       "peer %d did not say within query-timeout what became of a %s event",
-                       link->peer().pid, gst_event_type_get_name(type));
-  if (!answer || !answer->good) return false;
-  // As if it were one pipeline, where a flushing seek returns when all is flushed.
-  const auto flush = decode_seqnum(answer->bytes);
-  if (flush && std::this_thread::get_id() != task_) flush_.wait(*flush, deadline);
-  return true;
 }
 
 }  // namespace gstmmap

@@ -48,6 +48,10 @@ class Link {
   SendLane& send_lane() { return send_lane_; }
   const std::shared_ptr<ReceiveLane>& receive_lane() const { return receive_lane_; }
 
+  // The peer's pipeline has failed, and its error was posted here: a hang-up is no news.
+  void set_failed_there() { failed_there_.store(true, std::memory_order_relaxed); }
+  bool failed_there() const { return failed_there_.load(std::memory_order_relaxed); }
+
   // Says why to the peer and ends the connection; the endpoint's thread does the rest.
   void hang_up(const std::string& why);
   std::optional<std::string> hung_up_because() const;
@@ -69,6 +73,7 @@ class Link {
   const std::shared_ptr<ReceiveLane> receive_lane_;
   std::atomic<bool> alive_{true};
   std::atomic<uint32_t> peer_lanes_{0};
+  std::atomic<bool> failed_there_{false};
   std::atomic<uint32_t> last_announced_{0};  // spares most look-ups; 0 is no arena
 
   mutable std::mutex mutex_;

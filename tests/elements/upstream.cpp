@@ -226,4 +226,16 @@ TEST(messages_of_a_two_way_server_reach_the_client) {
   gst_message_parse_error(message.get(), &error, nullptr);
   fail_unless_equals_string(error->message, "It is full.");
   g_clear_error(&error);
+
+  // That the failed server goes away is no error of its own.
+  server.stop();
+  GstPad* pad = gst_element_get_static_pad(client.element("back"), "src");
+  fail_unless(test::becomes([&] {
+    GstEvent* eos = gst_pad_get_sticky_event(pad, GST_EVENT_EOS, 0);
+    const bool came = eos != nullptr;
+    if (came) gst_event_unref(eos);
+    return came;
+  }));
+  gst_object_unref(pad);
+  fail_unless(client.errors().empty());
 }
