@@ -45,7 +45,7 @@ enum {
   PROP_NUM_CLIENTS,
   PROP_MAX_BUFFERS,
   PROP_LEAKY_TYPE,
-  PROP_PERMS,
+  PROP_MAX_CLIENTS,
   PROP_REMOTE_MESSAGES,
 };
 
@@ -82,8 +82,8 @@ static void set_property(GObject* object, guint id, const GValue* value, GParamS
     case PROP_LEAKY_TYPE:
       settings.leaky = static_cast<mmaplink::Leaky>(g_value_get_enum(value));
       break;
-    case PROP_PERMS:
-      settings.perms = g_value_get_uint(value);
+    case PROP_MAX_CLIENTS:
+      settings.max_clients = g_value_get_uint(value);
       break;
     case PROP_REMOTE_MESSAGES: {
       const gchar* names = g_value_get_string(value);
@@ -113,8 +113,8 @@ static void get_property(GObject* object, guint id, GValue* value, GParamSpec* s
     case PROP_LEAKY_TYPE:
       g_value_set_enum(value, static_cast<gint>(sink.settings.leaky));
       break;
-    case PROP_PERMS:
-      g_value_set_uint(value, sink.settings.perms);
+    case PROP_MAX_CLIENTS:
+      g_value_set_uint(value, sink.settings.max_clients);
       break;
     case PROP_REMOTE_MESSAGES:
       g_value_set_string(value, sink.settings.remote_messages.c_str());
@@ -309,10 +309,12 @@ static void gst_mmap_sink_class_init(GstMmapSinkClass* klass) {
                         "What happens to buffers for a reader with max-buffers waiting",
                         leaky_type(), static_cast<gint>(mmaplink::Leaky::none), fixed));
   g_object_class_install_property(
-      object, PROP_PERMS,
-      g_param_spec_uint("perms", "Permissions",
-                        "Mode of the socket, as of chmod(2) (0600 is 384 as a decimal number)", 0,
-                        0777, 0600, fixed));
+      object, PROP_MAX_CLIENTS,
+      g_param_spec_uint("max-clients", "Max clients",
+                        "As a server: clients at a time; further ones are refused. One, where an "
+                        "mmapsrc shares the socket-path",
+                        1, mmaplink::Endpoint::kMostClients, mmaplink::Endpoint::kMostClients,
+                        fixed));
   g_object_class_install_property(
       object, PROP_REMOTE_MESSAGES,
       g_param_spec_string("remote-messages", "Remote messages",

@@ -82,6 +82,25 @@ void install_common_properties(GObjectClass* klass, Role role) {
                           "matters, such as a seek; then it has failed",
                           0, GST_SECOND * 3600, GST_SECOND, fixed));
   g_object_class_install_property(
+      klass, PROP_PERMS,
+      g_param_spec_uint("perms", "Permissions",
+                        "As a server: mode of the socket, as of chmod(2) (0600 is 384 as a decimal "
+                        "number), whatever the umask",
+                        0, 0777, 0600, fixed));
+  g_object_class_install_property(
+      klass, PROP_GROUP,
+      g_param_spec_string("group", "Group",
+                          "As a server: group of the socket, a name or a number, whose members may "
+                          "connect (default: nobody but the own user and root)",
+                          nullptr, fixed));
+  g_object_class_install_property(
+      klass, PROP_ALLOWED_UIDS,
+      g_param_spec_string("allowed-uids", "Allowed uids",
+                          "Who may be at the other end, such as 0,1000 (default: the own uid and "
+                          "root; for a server also whom perms and group let in, for a client also "
+                          "whoever serves in a directory that is not open to all)",
+                          nullptr, fixed));
+  g_object_class_install_property(
       klass, PROP_STATS,
       g_param_spec_boxed("stats", "Statistics",
                          "Since the start: buffers, bytes, buffers-copied, bytes-copied, dropped; "
@@ -95,6 +114,15 @@ void install_signals(GType type) {
   for (const char* name : {"client-connected", "client-disconnected"})
     g_signal_new(name, type, G_SIGNAL_RUN_LAST, 0, nullptr, nullptr, nullptr, G_TYPE_NONE, 2,
                  G_TYPE_UINT, G_TYPE_UINT);
+}
+
+static std::string text_of(const GValue* value) {
+  const gchar* text = g_value_get_string(value);
+  return text != nullptr ? text : "";
+}
+
+static void set_text(GValue* value, const std::string& text) {
+  g_value_set_string(value, text.empty() ? nullptr : text.c_str());
 }
 
 bool set_common_property(Settings& settings, guint id, const GValue* value) {
@@ -120,6 +148,15 @@ bool set_common_property(Settings& settings, guint id, const GValue* value) {
       return true;
     case PROP_ON_DISCONNECT:
       settings.on_disconnect = static_cast<OnDisconnect>(g_value_get_enum(value));
+      return true;
+    case PROP_PERMS:
+      settings.perms = g_value_get_uint(value);
+      return true;
+    case PROP_GROUP:
+      settings.group = text_of(value);
+      return true;
+    case PROP_ALLOWED_UIDS:
+      settings.allowed_uids = text_of(value);
       return true;
     default:
       return false;
@@ -149,6 +186,15 @@ bool get_common_property(const Settings& settings, guint id, GValue* value) {
     case PROP_ON_DISCONNECT:
       g_value_set_enum(value, static_cast<gint>(settings.on_disconnect));
       return true;
+    case PROP_PERMS:
+      g_value_set_uint(value, settings.perms);
+      return true;
+    case PROP_GROUP:
+      set_text(value, settings.group);
+      return true;
+    case PROP_ALLOWED_UIDS:
+      set_text(value, settings.allowed_uids);
+      return true;
     default:
       return false;
   }
@@ -165,6 +211,7 @@ Status check_settings(const Settings& settings) {
                  "no socket-path is set: give both processes the same path, such as "
                  "socket-path=/tmp/camera"};
   if (auto good = check_mmap(settings.mmap); !good) return good;
+  if (auto options = endpoint_options(settings); !options) return options.error();
   return mmaplink::check_socket_path(*settings.socket_path);
 }
 
@@ -217,8 +264,20 @@ Endpoint::Key endpoint_key(GstElement* self, const Settings& settings, GType par
   return key;
 }
 
-Endpoint::Options endpoint_options(const Settings& settings) {
+mmaplink::Result<Endpoint::Options> endpoint_options(const Settings& settings) {
   Endpoint::Options options;
+  options.access.mode = settings.perms;
+  options.max_clients = settings.max_clients;
+  if (!settings.group.empty()) {
+    auto group = mmaplink::group_named(settings.group);
+    if (!group) return group.error();
+    options.access.group = *group;
+  }
+  if (!settings.allowed_uids.empty()) {
+    auto uids = mmaplink::parse_uids(settings.allowed_uids);
+    if (!uids) return uids.error();
+    options.access.uids = *uids;
+  }
   options.reconnect = settings.resolved_on_disconnect() == OnDisconnect::none;
   if (settings.connection_timeout < static_cast<guint64>(G_MAXINT64))
     options.connection_timeout = std::chrono::nanoseconds(settings.connection_timeout);

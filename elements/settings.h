@@ -26,6 +26,10 @@ struct Settings {
   GstClockTime connection_timeout = GST_CLOCK_TIME_NONE;
   GstClockTime query_timeout = GST_SECOND;
   OnDisconnect on_disconnect = OnDisconnect::automatic;
+  guint perms = 0600;
+  std::string group;         // "": as the system gives it
+  std::string allowed_uids;  // "": own and root
+  guint max_clients = mmaplink::Endpoint::kMostClients;
 
   OnDisconnect resolved_on_disconnect() const;
 };
@@ -38,6 +42,9 @@ enum CommonProperty : guint {
   PROP_CONNECTION_TIMEOUT,
   PROP_ON_DISCONNECT,
   PROP_QUERY_TIMEOUT,
+  PROP_PERMS,
+  PROP_GROUP,
+  PROP_ALLOWED_UIDS,
   PROP_STATS,
   PROP_FIRST_OWN,
 };
@@ -58,7 +65,7 @@ mmaplink::Status check_settings(const Settings& settings);
 // Where `self` meets its partner (an element of type `partner` with the same path and role): the
 // bin they are both in, else the pipeline, else the process.
 mmaplink::Endpoint::Key endpoint_key(GstElement* self, const Settings& settings, GType partner);
-mmaplink::Endpoint::Options endpoint_options(const Settings& settings);
+mmaplink::Result<mmaplink::Endpoint::Options> endpoint_options(const Settings& settings);
 
 void post_error(GstElement* element, const mmaplink::Error& error);
 void emit_client_signal(GstElement* element, const char* signal, const mmaplink::Peer& peer);

@@ -111,6 +111,10 @@ void Sink::on_waiting() {
                    ("Waiting for a server on %s.", active_.socket_path->c_str()), (nullptr));
 }
 
+void Sink::on_refused(const Error& why) {
+  GST_WARNING_OBJECT(element_, "not let in: %s", why.text.c_str());
+}
+
 void Sink::on_failed(const Error& why) {
   {
     const std::lock_guard lock(mutex_);

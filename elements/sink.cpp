@@ -85,9 +85,7 @@ bool Sink::start() {
     ended_ = GST_FLOW_OK;
   }
   exchange_.start();
-  auto options = endpoint_options(active_);
-  options.mode = active_.perms;
-  if (auto started = endpoint_->start(Side::sink, options); !started) {
+  if (auto started = endpoint_->start(Side::sink, *endpoint_options(active_)); !started) {
     post_error(element(), started.error());
     stop();
     return false;

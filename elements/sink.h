@@ -31,7 +31,6 @@ struct SinkSettings : Settings {
   bool wait_for_connection = false;
   guint max_buffers = 8;
   mmaplink::Leaky leaky = mmaplink::Leaky::none;
-  guint perms = 0600;
   std::string remote_messages;
 };
 
@@ -77,6 +76,7 @@ class Sink final : public mmaplink::EndpointUser {
   void on_disconnected(const std::shared_ptr<mmaplink::Link>& link,
                        const mmaplink::Error& why) override;
   void on_waiting() override;
+  void on_refused(const mmaplink::Error& why) override;
   void on_failed(const mmaplink::Error& why) override;
 
  private:

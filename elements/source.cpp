@@ -95,7 +95,7 @@ bool Source::start() {
   exchange_.start();
   if (active_.role == mmaplink::Role::server && endpoint_->is_attached(Side::sink))
     bus_watch_.start(element_, [this](GstMessage* message) { see_message(message); });
-  if (auto started = endpoint_->start(Side::src, endpoint_options(active_)); !started) {
+  if (auto started = endpoint_->start(Side::src, *endpoint_options(active_)); !started) {
     post_error(element_, started.error());
     stop();
     return false;

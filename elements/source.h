@@ -66,6 +66,7 @@ class Source final : public mmaplink::EndpointUser {
   void on_disconnected(const std::shared_ptr<mmaplink::Link>& link,
                        const mmaplink::Error& why) override;
   void on_waiting() override;
+  void on_refused(const mmaplink::Error& why) override;
   void on_failed(const mmaplink::Error& why) override;
 
  private:

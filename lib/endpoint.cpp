@@ -16,16 +16,14 @@ using std::chrono::seconds;
 constexpr auto kTryAgain = milliseconds(50);  // a client without a server
 constexpr auto kSayWaiting = seconds(2);
 constexpr auto kGreeting = seconds(5);  // for a handshake to complete
-constexpr size_t kMostConnections = 1024;
+constexpr auto kAcceptAgain = milliseconds(100);
+// What has not greeted counts too, for as long as it may take.
+constexpr size_t kMostConnections = Endpoint::kMostClients + 64;
 
 std::mutex registry_mutex;
 std::map<Endpoint::Key, std::weak_ptr<Endpoint>>& registry() {
   static auto& map = *new std::map<Endpoint::Key, std::weak_ptr<Endpoint>>;
   return map;
-}
-
-std::string name_of(const Peer& peer) {
-  return peer.pid != 0 ? "process " + std::to_string(peer.pid) : "a process of another namespace";
 }
 
 }  // namespace
@@ -78,7 +76,7 @@ Endpoint::~Endpoint() = default;
 Status Endpoint::open(const Options& options) {
   if (auto good = check_socket_path(key_.path); !good) return good;
   if (key_.role == Role::server) {
-    auto listener = Listener::open(key_.path, options.mode);
+    auto listener = Listener::open(key_.path, options.access);
     if (!listener) return listener.error();
     listener_.emplace(std::move(*listener));
   }
@@ -89,11 +87,23 @@ Status Endpoint::open(const Options& options) {
   if (listener_)
     if (auto watched = watch(listener_->fd()); !watched) return watched;
   quit_ = false;
-  said_waiting_ = false;
+  accepts_again_ = Deadline::max();
+  want_connection();
+  return ok();
+}
+
+void Endpoint::want_connection() {
   wants_connection_ = key_.role == Role::client;
+  said_waiting_ = false;
   next_try_ = Clock::now();
   says_waiting_ = Clock::now() + kSayWaiting;
-  return ok();
+}
+
+// What both sides together allow.
+Access Endpoint::access() const {
+  if (!users_[0].started) return users_[1].options.access;
+  if (!users_[1].started) return users_[0].options.access;
+  return merged(users_[0].options.access, users_[1].options.access);
 }
 
 void Endpoint::close() {
@@ -114,6 +124,14 @@ Status Endpoint::start(Side which, const Options& options) {
   User& user = side(which);
   user.started = true;
   user.options = options;
+  if (listener_)
+    if (auto set = listener_->set_access(access()); !set) {
+      user.started = false;
+      if (!any_started()) close();
+      return set;
+    }
+  // After a failure of the other side's.
+  if (!wants_connection_ && connections_.empty()) want_connection();
   if (options.connection_timeout) user.gives_up = Clock::now() + *options.connection_timeout;
   for (auto& [fd, connection] : connections_)
     if (connection.link) user.user->on_connected(connection.link);
@@ -181,6 +199,13 @@ Status Endpoint::watch(int fd) {
   return ok();
 }
 
+void Endpoint::watch_again(int fd, uint32_t events) {
+  epoll_event event{};
+  event.events = events;
+  event.data.fd = fd;
+  epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event);  // of one that is watched: can't fail
+}
+
 std::shared_ptr<Channel> Endpoint::make_channel(Fd socket) {
   auto channel = std::make_shared<Channel>(std::move(socket));
   // Another thread sent more than the socket takes: our thread looks for EPOLLOUT from now on.
@@ -196,11 +221,10 @@ void Endpoint::run() {
       const std::lock_guard lock(mutex_);
       if (quit_) return;
       for (auto& [fd, connection] : connections_) {
-        epoll_event event{};
-        event.events = EPOLLIN | EPOLLRDHUP;
-        if (connection.channel->wants_to_write()) event.events |= EPOLLOUT;
-        event.data.fd = fd;
-        epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event);
+        const bool writes = connection.channel->wants_to_write();
+        if (writes == connection.watches_writing) continue;
+        connection.watches_writing = writes;
+        watch_again(fd, EPOLLIN | EPOLLRDHUP | (writes ? uint32_t{EPOLLOUT} : 0u));
       }
       const Deadline next = next_deadline();
       if (next != Deadline::max())
@@ -226,7 +250,7 @@ void Endpoint::run() {
 }
 
 Deadline Endpoint::next_deadline() {
-  Deadline next = Deadline::max();
+  Deadline next = accepts_again_;
   bool linked = false;
   for (const auto& [fd, connection] : connections_) {
     next = std::min(next, connection.greets_by);
@@ -240,6 +264,10 @@ Deadline Endpoint::next_deadline() {
 
 void Endpoint::check_deadlines() {
   const Deadline now = Clock::now();
+  if (accepts_again_ <= now) {
+    accepts_again_ = Deadline::max();
+    watch_again(listener_->fd(), EPOLLIN);
+  }
   std::vector<int> silent;
   bool linked = false;
   for (const auto& [fd, connection] : connections_) {
@@ -271,7 +299,13 @@ void Endpoint::check_deadlines() {
 void Endpoint::accept_clients() {
   for (;;) {
     auto socket = listener_->accept();
-    if (!socket || !*socket) return;  // out of descriptors: the client stays in the backlog
+    if (!socket) {
+      // The client stays in the backlog, and the socket readable: not looked at for a while.
+      watch_again(listener_->fd(), 0);
+      accepts_again_ = Clock::now() + kAcceptAgain;
+      return each_user([&](EndpointUser& user) { user.on_refused(socket.error()); });
+    }
+    if (!*socket) return;
     auto peer = peer_of(*socket);
     const int fd = socket->get();
     if (!peer || connections_.size() >= kMostConnections) continue;
@@ -292,11 +326,12 @@ void Endpoint::try_connect() {
     return;
   }
   auto peer = peer_of(*socket);
+  if (!peer) return fail(peer.error());
+  if (auto may = may_serve(access(), *peer, key_.path); !may) return fail(may.error());
   auto half = Link::make_half();
   if (!half) return fail(half.error());
   const int fd = socket->get();
-  if (auto watched = watch(fd); !watched || !peer)
-    return fail(watched ? peer.error() : watched.error());
+  if (auto watched = watch(fd); !watched) return fail(watched.error());
   Connection connection;
   connection.channel = make_channel(std::move(*socket));
   connection.half = *half;
@@ -367,16 +402,21 @@ bool Endpoint::handle(Connection& connection, Channel::Received received) {
 }
 
 Status Endpoint::may_enter(const Connection& connection) const {
-  // The mode of the socket decides, as far as it is open to others at all.
-  const mode_t mode = std::max(side(Side::sink).options.mode, side(Side::src).options.mode);
-  const uid_t uid = connection.peer.uid;
-  if (uid != geteuid() && uid != 0 && (mode & 077) == 0)
-    return Error{Failure::refused, "uid " + std::to_string(uid) + " may not connect"};
+  if (auto may = may_connect(access(), connection.peer); !may) return may;
   // A source reads one stream: an endpoint that has one serves one client.
   if (side(Side::src).user != nullptr)
     for (const auto& [fd, other] : connections_)
       if (other.link)
         return Error{Failure::refused, "serving another client, " + name_of(other.peer)};
+  const auto links = static_cast<size_t>(
+      std::count_if(connections_.begin(), connections_.end(),
+                    [](const auto& one) { return one.second.link != nullptr; }));
+  size_t most = kMostClients;
+  for (const User& user : users_)
+    if (user.started) most = std::min(most, user.options.max_clients);
+  if (links >= most)
+    return Error{Failure::refused,
+                 "serving as many clients as it may, max-clients=" + std::to_string(most)};
   return ok();
 }
 
@@ -447,7 +487,14 @@ void Endpoint::drop(int fd, const Error& why) {
                              : why;
     if (key_.role == Role::client && !again) wants_connection_ = false;
     each_user([&](EndpointUser& user) { user.on_disconnected(connection.link, reason); });
-  } else if (key_.role == Role::client && !again && why.failure != Failure::gone) {
+  } else if (key_.role == Role::server) {
+    // One that only tried whether somebody is there has said nothing.
+    if (why.failure == Failure::gone) return;
+    const Error refused{why.failure, name_of(connection.peer) + " (uid " +
+                                         std::to_string(connection.peer.uid) + ") on " + key_.path +
+                                         ": " + why.text};
+    each_user([&](EndpointUser& user) { user.on_refused(refused); });
+  } else if (!again && why.failure != Failure::gone) {
     fail(why);
   }
 }

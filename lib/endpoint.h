@@ -41,6 +41,8 @@ class EndpointUser {
   virtual void on_disconnected(const std::shared_ptr<Link>& link, const Error& why) = 0;
   // Still no server there; said once.
   virtual void on_waiting() = 0;
+  // As a server: somebody was not let in, or what he said made no sense. For the log.
+  virtual void on_refused(const Error& why) = 0;
   // There is no link, and there will be none: refused, or nobody came in time.
   virtual void on_failed(const Error& why) = 0;
 };
@@ -56,8 +58,10 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
     auto tie() const { return std::tie(path, role, group); }
     friend bool operator<(const Key& a, const Key& b) { return a.tie() < b.tie(); }
   };
+  static constexpr size_t kMostClients = 1024;
   struct Options {
-    mode_t mode = 0600;                                          // of a server's socket
+    Access access;
+    size_t max_clients = kMostClients;                           // as a server
     bool reconnect = false;                                      // after a hang-up, as a client
     std::optional<std::chrono::nanoseconds> connection_timeout;  // while there is no link
   };
@@ -90,13 +94,17 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
     std::shared_ptr<Link> link;  // after the handshake
     Peer peer;
     Deadline greets_by = Deadline::max();
+    bool watches_writing = false;
   };
   using Connections = std::map<int, Connection>;  // by descriptor
 
   Status open(const Options& options);
+  void want_connection();
   void close();
   void run();
   Status watch(int fd);
+  void watch_again(int fd, uint32_t events);
+  Access access() const;
   std::shared_ptr<Channel> make_channel(Fd socket);
   Deadline next_deadline();
   void check_deadlines();
@@ -134,6 +142,7 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   bool said_waiting_ = false;
   Deadline next_try_;
   Deadline says_waiting_;
+  Deadline accepts_again_ = Deadline::max();  // the system has no descriptors for clients
 };
 
 }  // namespace mmaplink

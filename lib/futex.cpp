@@ -16,7 +16,7 @@ namespace {
 
 constexpr size_t kMostWords = 128;
 // Without futex_waitv (before Linux 5.16, or refused by a seccomp filter) only the first word is
-// watched by the kernel, the others by looking again this often.
+// watched by the kernel, and with it only as many as it takes: others by looking again this often.
 constexpr auto kSlice = std::chrono::milliseconds(5);
 
 timespec to_timespec(std::chrono::nanoseconds ns) {
@@ -40,7 +40,10 @@ uint64_t monotonic_ns() {
 
 void wait_any(std::span<const WaitWord> words, Deadline deadline) {
   static std::atomic<bool> has_waitv{true};
-  words = words.first(std::min(words.size(), kMostWords));
+  if (words.size() > kMostWords) {
+    words = words.first(kMostWords);
+    deadline = std::min(deadline, Clock::now() + kSlice);
+  }
   if (has_waitv.load(std::memory_order_relaxed)) {
     std::array<futex_waitv, kMostWords> list;
     for (size_t i = 0; i < words.size(); ++i) {

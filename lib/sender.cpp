@@ -168,9 +168,8 @@ void Sender::collect_always() {
 }
 
 void Sender::wait_for_receipts(const Links& links, uint32_t seen, Deadline deadline) {
-  std::vector<WaitWord> words;
+  std::vector<WaitWord> words{kick_.word(seen)};  // first: it is always watched
   for (const auto& link : links) words.push_back(link->send_lane().watch_receipts());
-  words.push_back(kick_.word(seen));
   wait_any(words, deadline);
   for (const auto& link : links) link->send_lane().stop_watching();
 }

@@ -21,12 +21,6 @@ constexpr int kBacklog = 64;
 constexpr int kLockTries = 200;
 constexpr auto kLockPause = std::chrono::milliseconds(5);
 
-std::string directory_of(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  if (slash == std::string::npos) return ".";
-  return slash == 0 ? "/" : path.substr(0, slash);
-}
-
 sockaddr_un address_of(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -75,6 +69,12 @@ Status clear_leftover(const std::string& path) {
 
 }  // namespace
 
+std::string directory_of(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
 Status check_socket_path(const std::string& path) {
   if (path.empty()) return Error{Failure::settings, "no socket-path is set"};
   if (path.size() > kMostPath)
@@ -87,7 +87,16 @@ Status check_socket_path(const std::string& path) {
     return system_error(errno, "the directory " + directory + " of socket-path " + path);
   if (!S_ISDIR(st.st_mode))
     return Error{Failure::not_found, directory + " of socket-path " + path + " is no directory"};
+  // Others could remove the socket there, and put their own in its place.
+  if ((st.st_mode & S_IWOTH) != 0 && (st.st_mode & S_ISVTX) == 0)
+    return Error{Failure::permission, "everybody can replace files in the directory " + directory +
+                                          " of socket-path " + path +
+                                          ": take another one, or set its sticky bit (chmod +t)"};
   if (lstat(path.c_str(), &st) == 0) {
+    if (S_ISLNK(st.st_mode))
+      return Error{Failure::settings, "the socket-path " + path +
+                                          " is a symbolic link, which is not followed: give the "
+                                          "path of the socket itself"};
     if (!S_ISSOCK(st.st_mode))
       return Error{Failure::settings, "the socket-path " + path + " is there and is not a socket"};
   } else if (errno != ENOENT) {
@@ -96,7 +105,7 @@ Status check_socket_path(const std::string& path) {
   return ok();
 }
 
-Result<Listener> Listener::open(const std::string& path, mode_t mode) {
+Result<Listener> Listener::open(const std::string& path, const Access& access) {
   if (auto good = check_socket_path(path); !good) return good.error();
   const std::string name = directory_of(path);
   const Fd directory(::open(name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -110,17 +119,27 @@ Result<Listener> Listener::open(const std::string& path, mode_t mode) {
   const sockaddr_un address = address_of(path);
   // Linux gives the file the mode of the socket's inode, less the umask: set before bind the path
   // is never open wider than asked for, set again after it the umask does not matter.
-  if (fchmod(made.fd_.get(), mode) != 0) return system_error(errno, "mode of " + path);
+  if (fchmod(made.fd_.get(), access.mode & 0700) != 0)
+    return system_error(errno, "mode of " + path);
   if (bind(made.fd_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
     return system_error(errno, "the socket-path " + path);
   struct stat st {};
-  if (chmod(path.c_str(), mode) != 0 || lstat(path.c_str(), &st) != 0)
-    return system_error(errno, "mode of " + path);
-  made.path_ = path;
+  if (lstat(path.c_str(), &st) != 0) return system_error(errno, path);
+  made.path_ = path;  // removed from here on, whatever fails
   made.device_ = st.st_dev;
   made.inode_ = st.st_ino;
+  if (auto set = made.set_access(access); !set) return set.error();
   if (listen(made.fd_.get(), kBacklog) != 0) return system_error(errno, "listening on " + path);
   return made;
+}
+
+Status Listener::set_access(const Access& access) const {
+  // Only root gives a file to a group that it is not in itself.
+  if (access.group && lchown(path_.c_str(), static_cast<uid_t>(-1), *access.group) != 0)
+    return system_error(errno, "giving " + path_ + " to group " + std::to_string(*access.group));
+  if (chmod(path_.c_str(), access.whole_mode()) != 0)
+    return system_error(errno, "mode of " + path_);
+  return ok();
 }
 
 Listener::~Listener() {

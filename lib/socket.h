@@ -8,27 +8,27 @@
 
 #include <string>
 
+#include "lib/access.h"
 #include "lib/fd.h"
 #include "lib/result.h"
 
 namespace mmaplink {
 
-struct Peer {
-  pid_t pid = 0;  // 0 where it is in another pid namespace; for messages only
-  uid_t uid = 0;
-};
-
-// Whether a path can be a control socket at all: length, directory, not another kind of file.
+// Whether a path can be a control socket at all: length, not another kind of file nor a symbolic
+// link, and in a directory where nobody else can take its place.
 Status check_socket_path(const std::string& path);
+std::string directory_of(const std::string& path);
 
 class Listener {
  public:
-  static Result<Listener> open(const std::string& path, mode_t mode);
+  static Result<Listener> open(const std::string& path, const Access& access);
   Listener(Listener&&) noexcept = default;
   Listener& operator=(Listener&&) noexcept = default;
   ~Listener();  // removes the path, if it is still ours
 
   int fd() const { return fd_.get(); }
+  // Another mode or group than before.
+  Status set_access(const Access& access) const;
   // No descriptor when nobody waits any more.
   Result<Fd> accept();
 

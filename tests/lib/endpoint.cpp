@@ -308,7 +308,7 @@ void a_path_that_can_not_be_is_said_by_start() {
   const std::string path = directory.path("socket");
   Element server(path, Role::server, Side::sink);
   {
-    const auto other = must(Listener::open(path, 0600));
+    const auto other = must(Listener::open(path, {}));
     g_assert_true(fails(server.start(), Failure::busy, "a server is already listening on " + path));
     g_assert_false(server.endpoint()->is_started(Side::sink));
   }

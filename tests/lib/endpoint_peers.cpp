@@ -73,7 +73,7 @@ struct Serving {
   }
   TempDir directory;
   std::string path = directory.path("socket");
-  Listener listener = must(Listener::open(path, 0600));
+  Listener listener = must(Listener::open(path, {}));
   Element client{path, Role::client, Side::src};
 };
 
@@ -308,14 +308,17 @@ void another_user_is_refused_where_the_mode_says_so() {
     const std::string path = directory.path("socket");
     Element server(path, Role::server, Side::sink);
     Endpoint::Options options;
-    options.mode = mode;
+    options.access.mode = mode;
     must(server.start(options));
     chmod(path.c_str(), 0666);
     g_assert_true(in_child([&] {
       if (setgid(65534) != 0 || setuid(65534) != 0) return false;
       Raw peer(path);
       peer.hello();
-      return mode == 0600 ? peer.refused("uid 65534 may not connect") : peer.greeted();
+      return mode == 0600 ? peer.refused(
+                                "uid 65534 may not connect: allowed-uids of the server has its own "
+                                "uid and root only")
+                          : peer.greeted();
     }));
   }
 }

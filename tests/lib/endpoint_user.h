@@ -16,6 +16,7 @@ class Recorder : public EndpointUser {
     std::vector<std::shared_ptr<Link>> disconnected;
     std::vector<Error> why;  // of disconnected
     std::vector<Note> notes;
+    std::vector<Error> refused;
     std::vector<Error> failed;
     int lanes = 0;
     int waiting = 0;
@@ -39,6 +40,9 @@ class Recorder : public EndpointUser {
   }
   void on_waiting() override {
     tell([](Told& told) { ++told.waiting; });
+  }
+  void on_refused(const Error& reason) override {
+    tell([&](Told& told) { told.refused.push_back(reason); });
   }
   void on_failed(const Error& reason) override {
     tell([&](Told& told) { told.failed.push_back(reason); });

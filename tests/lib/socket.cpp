@@ -21,7 +21,7 @@ namespace {
 constexpr uid_t kNobody = 65534;
 
 Status can_open(const std::string& path) {
-  auto made = Listener::open(path, 0600);
+  auto made = Listener::open(path, {});
   if (!made) return made.error();
   return ok();
 }
@@ -39,6 +39,10 @@ void leave_socket(const std::string& path) {
   path.copy(address.sun_path, sizeof address.sun_path - 1);
   g_assert_cmpint(bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), ==,
                   0);
+}
+
+bool as_nobody(const std::function<bool()>& body) {
+  return in_child([&] { return setgid(kNobody) == 0 && setuid(kNobody) == 0 && body(); });
 }
 
 void a_path_must_fit() {
@@ -75,7 +79,9 @@ void another_kind_of_file_is_left_alone() {
                   0);
   for (const char* name : {"file", "directory", "link"}) {
     const std::string path = directory.path(name);
-    const std::string text = "socket-path " + path + " is there and is not a socket";
+    const std::string text =
+        "socket-path " + path +
+        (path.ends_with("link") ? " is a symbolic link" : " is there and is not a socket");
     g_assert_true(fails(check_socket_path(path), Failure::settings, text));
     g_assert_true(fails(can_open(path), Failure::settings, text));
     g_assert_true(fails(connect_to(path), Failure::settings, text));
@@ -104,15 +110,12 @@ void what_is_not_permitted_is_said() {
   const TempDir directory;
   g_assert_cmpint(chmod(directory.path().c_str(), 0755), ==, 0);
   const std::string path = directory.path("socket");
-  const auto as_nobody = [](const std::function<bool()>& body) {
-    return in_child([&] { return setgid(kNobody) == 0 && setuid(kNobody) == 0 && body(); });
-  };
   g_assert_true(as_nobody([&] {
     return fails(can_open(path), Failure::permission,
                  "socket-path " + path + ": Permission denied");
   }));
   // A server's socket that is not open to them.
-  const auto listener = must(Listener::open(path, 0600));
+  const auto listener = must(Listener::open(path, {}));
   g_assert_true(as_nobody([&] {
     return fails(connect_to(path), Failure::permission,
                  "connecting to " + path + ": Permission denied");
@@ -129,7 +132,7 @@ void the_mode_is_as_set_whatever_the_umask() {
       const TempDir directory;
       const std::string path = directory.path("socket");
       const mode_t before = umask(mask);
-      const auto listener = must(Listener::open(path, mode));
+      const auto listener = must(Listener::open(path, {.mode = mode, .group = {}, .uids = {}}));
       umask(before);
       struct stat st {};
       g_assert_cmpint(lstat(path.c_str(), &st), ==, 0);
@@ -138,19 +141,46 @@ void the_mode_is_as_set_whatever_the_umask() {
     }
 }
 
+void a_directory_open_to_all_is_refused() {
+  const TempDir directory;
+  const std::string path = directory.path("socket");
+  g_assert_cmpint(chmod(directory.path().c_str(), 0777), ==, 0);
+  const std::string text = "everybody can replace files in the directory " + directory.path();
+  g_assert_true(fails(can_open(path), Failure::permission, text));
+  g_assert_true(fails(connect_to(path), Failure::permission, text));
+  g_assert_cmpint(chmod(directory.path().c_str(), 01777), ==, 0);
+  must(can_open(path));
+}
+
+void a_server_that_fails_to_start_leaves_nothing() {
+  if (geteuid() != 0) {
+    g_test_skip("needs root, to become somebody who may not give files away");
+    return;
+  }
+  const TempDir directory;
+  g_assert_cmpint(chmod(directory.path().c_str(), 01777), ==, 0);
+  const std::string path = directory.path("socket");
+  g_assert_true(as_nobody([&] {
+    const Access access{.mode = 0600, .group = gid_t{0}, .uids = {}};
+    return fails(Listener::open(path, access), Failure::permission,
+                 "giving " + path + " to group 0");
+  }));
+  g_assert_false(exists(path));
+}
+
 void a_leftover_socket_is_replaced() {
   const TempDir directory;
   const std::string path = directory.path("socket");
   leave_socket(path);
   g_assert_true(fails(connect_to(path), Failure::not_found, "no server on " + path));
-  const auto listener = must(Listener::open(path, 0600));
+  const auto listener = must(Listener::open(path, {}));
   g_assert_true(static_cast<bool>(must(connect_to(path))));
 }
 
 void a_live_server_is_left_alone_and_named() {
   const TempDir directory;
   const std::string path = directory.path("socket");
-  const auto listener = must(Listener::open(path, 0600));
+  const auto listener = must(Listener::open(path, {}));
   g_assert_true(fails(
       can_open(path), Failure::busy,
       "a server is already listening on " + path + " (pid " + std::to_string(getpid()) + ")"));
@@ -180,7 +210,7 @@ void another_process_is_named() {
   const pid_t child = fork();
   if (child == 0) {
     fds[3].reset();
-    const auto listener = must(Listener::open(path, 0600));
+    const auto listener = must(Listener::open(path, {}));
     char byte = 0;
     if (write(ready[1], &byte, 1) != 1) _exit(1);
     _exit(read(stop[0], &byte, 1) == 0 ? 0 : 1);  // leaves its socket behind, as a crash does
@@ -204,7 +234,7 @@ void the_path_goes_with_the_listener() {
   const TempDir directory;
   const std::string path = directory.path("socket");
   {
-    Listener first = must(Listener::open(path, 0600));
+    Listener first = must(Listener::open(path, {}));
     const Listener second(std::move(first));  // one of the two owns it
     g_assert_true(exists(path));
     must(connect_to(path));
@@ -216,14 +246,14 @@ void a_path_that_is_somebody_elses_now_stays() {
   const TempDir directory;
   const std::string path = directory.path("socket");
   {
-    const auto listener = must(Listener::open(path, 0600));
+    const auto listener = must(Listener::open(path, {}));
     // Moved away, so that its inode number is not used again for the other one.
     g_assert_cmpint(rename(path.c_str(), directory.path("moved").c_str()), ==, 0);
     leave_socket(path);
   }
   g_assert_true(exists(path));
   {
-    const auto listener = must(Listener::open(path, 0600));
+    const auto listener = must(Listener::open(path, {}));
     unlink(path.c_str());
   }
   g_assert_false(exists(path));  // gone already, and no harm
@@ -231,7 +261,7 @@ void a_path_that_is_somebody_elses_now_stays() {
 
 void clients_are_accepted_one_by_one() {
   const TempDir directory;
-  auto listener = must(Listener::open(directory.path("socket"), 0600));
+  auto listener = must(Listener::open(directory.path("socket"), {}));
   g_assert_false(static_cast<bool>(must(listener.accept())));
   const Fd first = must(connect_to(directory.path("socket")));
   const Fd second = must(connect_to(directory.path("socket")));
@@ -258,7 +288,7 @@ void one_of_many_servers_gets_the_path() {
     std::vector<std::thread> threads;
     for (int i = 0; i < kMany; ++i)
       threads.emplace_back([&] {
-        const auto listener = Listener::open(path, 0600);
+        const auto listener = Listener::open(path, {});
         if (listener)
           ++got;
         else
@@ -280,7 +310,7 @@ void a_directory_that_stays_locked_is_said() {
                       "directory " + directory.path() + " stays locked by another process"));
   // The lock is not kept by who has the path.
   flock(lock.get(), LOCK_UN);
-  const auto listener = must(Listener::open(directory.path("socket"), 0600));
+  const auto listener = must(Listener::open(directory.path("socket"), {}));
   g_assert_cmpint(flock(lock.get(), LOCK_EX | LOCK_NB), ==, 0);
 }
 
@@ -298,6 +328,9 @@ int main(int argc, char** argv) {
         a_path_without_a_slash_is_in_the_working_directory},
        {"/socket/what-is-not-permitted-is-said", what_is_not_permitted_is_said},
        {"/socket/the-mode-is-as-set-whatever-the-umask", the_mode_is_as_set_whatever_the_umask},
+       {"/socket/a-directory-open-to-all-is-refused", a_directory_open_to_all_is_refused},
+       {"/socket/a-server-that-fails-to-start-leaves-nothing",
+        a_server_that_fails_to_start_leaves_nothing},
        {"/socket/a-leftover-socket-is-replaced", a_leftover_socket_is_replaced},
        {"/socket/a-live-server-is-left-alone-and-named", a_live_server_is_left_alone_and_named},
        {"/socket/another-process-is-named", another_process_is_named},
