@@ -45,6 +45,7 @@ enum {
   PROP_NUM_CLIENTS,
   PROP_MAX_BUFFERS,
   PROP_LEAKY_TYPE,
+  PROP_PEER_TIMEOUT,
   PROP_MAX_CLIENTS,
   PROP_REMOTE_MESSAGES,
 };
@@ -60,7 +61,9 @@ static Sink& sink_of(gpointer object) { return *GST_MMAP_SINK(object)->sink; }
 
 static GType leaky_type() {
   static const GEnumValue values[] = {
-      {static_cast<gint>(mmaplink::Leaky::none), "Block until the reader has read", "none"},
+      {static_cast<gint>(mmaplink::Leaky::none),
+       "Block until the reader has read; one that has stopped is passed over while others read",
+       "none"},
       {static_cast<gint>(mmaplink::Leaky::upstream), "Drop the new buffer", "upstream"},
       {static_cast<gint>(mmaplink::Leaky::downstream), "Drop the oldest buffer", "downstream"},
       {0, nullptr, nullptr}};
@@ -81,6 +84,9 @@ static void set_property(GObject* object, guint id, const GValue* value, GParamS
       break;
     case PROP_LEAKY_TYPE:
       settings.leaky = static_cast<mmaplink::Leaky>(g_value_get_enum(value));
+      break;
+    case PROP_PEER_TIMEOUT:
+      settings.peer_timeout = g_value_get_uint64(value);
       break;
     case PROP_MAX_CLIENTS:
       settings.max_clients = g_value_get_uint(value);
@@ -112,6 +118,9 @@ static void get_property(GObject* object, guint id, GValue* value, GParamSpec* s
       break;
     case PROP_LEAKY_TYPE:
       g_value_set_enum(value, static_cast<gint>(sink.settings.leaky));
+      break;
+    case PROP_PEER_TIMEOUT:
+      g_value_set_uint64(value, sink.settings.peer_timeout);
       break;
     case PROP_MAX_CLIENTS:
       g_value_set_uint(value, sink.settings.max_clients);
@@ -308,6 +317,13 @@ static void gst_mmap_sink_class_init(GstMmapSinkClass* klass) {
       g_param_spec_enum("leaky-type", "Leaky type",
                         "What happens to buffers for a reader with max-buffers waiting",
                         leaky_type(), static_cast<gint>(mmaplink::Leaky::none), fixed));
+  g_object_class_install_property(
+      object, PROP_PEER_TIMEOUT,
+      g_param_spec_uint64("peer-timeout", "Peer timeout",
+                          "Nanoseconds after which a reader is hung up on that has max-buffers "
+                          "waiting, or holds the memory that is wanted, and does nothing (default: "
+                          "never)",
+                          0, G_MAXUINT64, GST_CLOCK_TIME_NONE, fixed));
   g_object_class_install_property(
       object, PROP_MAX_CLIENTS,
       g_param_spec_uint("max-clients", "Max clients",

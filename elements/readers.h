@@ -10,6 +10,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "lib/link.h"
@@ -30,7 +31,13 @@ struct Reader {
   std::atomic<uint64_t> waits_until{0};
   // Those of whoever has the pad's stream lock; any may look at the first.
   std::atomic<bool> has_stickies{false};
-  bool has_begun = false;  // with a buffer that does not depend on others
+  bool has_begun = false;   // with a buffer that does not depend on others
+  bool has_missed = false;  // the buffers before the next one
+  // What its progress was when it was passed over, since it did not read and others do.
+  std::optional<uint64_t> passed_at;
+  mmaplink::Stall eos_stall;
+
+  bool is_passed_over() const { return passed_at == link->send_lane().progress(); }
 };
 
 class Readers {

@@ -279,8 +279,7 @@ mmaplink::Result<Endpoint::Options> endpoint_options(const Settings& settings) {
     options.access.uids = *uids;
   }
   options.reconnect = settings.resolved_on_disconnect() == OnDisconnect::none;
-  if (settings.connection_timeout < static_cast<guint64>(G_MAXINT64))
-    options.connection_timeout = std::chrono::nanoseconds(settings.connection_timeout);
+  options.connection_timeout = timeout_of(settings.connection_timeout);
   return options;
 }
 
@@ -313,6 +312,22 @@ void post_error(GstElement* element, const Error& error) {
   text[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(text[0])));
   gst_element_message_full(element, GST_MESSAGE_ERROR, GST_RESOURCE_ERROR, code_of(error.failure),
                            g_strdup(text.c_str()), nullptr, __FILE__, GST_FUNCTION, __LINE__);
+}
+
+std::optional<std::chrono::nanoseconds> timeout_of(GstClockTime time) {
+  if (time >= static_cast<guint64>(G_MAXINT64)) return std::nullopt;
+  return std::chrono::nanoseconds(time);
+}
+
+void post_peer_lost(GstElement* element, const mmaplink::Peer& peer, const std::string& reason,
+                    guint64 reclaimed) {
+  gst_element_post_message(
+      element, gst_message_new_element(
+                   GST_OBJECT(element),
+                   gst_structure_new(
+                       "mmap-peer-lost", "pid", G_TYPE_UINT, static_cast<guint>(peer.pid), "uid",
+                       G_TYPE_UINT, static_cast<guint>(peer.uid), "reason", G_TYPE_STRING,
+                       reason.c_str(), "buffers-reclaimed", G_TYPE_UINT64, reclaimed, nullptr)));
 }
 
 void emit_client_signal(GstElement* element, const char* signal, const mmaplink::Peer& peer) {

@@ -67,6 +67,13 @@ mmaplink::Status check_settings(const Settings& settings);
 mmaplink::Endpoint::Key endpoint_key(GstElement* self, const Settings& settings, GType partner);
 mmaplink::Result<mmaplink::Endpoint::Options> endpoint_options(const Settings& settings);
 
+// Nothing for GST_CLOCK_TIME_NONE, and what is as good as that.
+std::optional<std::chrono::nanoseconds> timeout_of(GstClockTime time);
+
+// A link ended without the peer having said goodbye: an element message `mmap-peer-lost` with pid,
+// uid, reason, and buffers-reclaimed, those that it held.
+void post_peer_lost(GstElement* element, const mmaplink::Peer& peer, const std::string& reason,
+                    guint64 reclaimed);
 void post_error(GstElement* element, const mmaplink::Error& error);
 void emit_client_signal(GstElement* element, const char* signal, const mmaplink::Peer& peer);
 

@@ -67,31 +67,36 @@ void Sink::warn_of_missing_side(const Link& link) {
                        active_.socket_path->c_str());
 }
 
-// A peer that wants to read is one of the readers when the worker has greeted it.
-void Sink::update_reader(const std::shared_ptr<Link>& link, bool reads) {
+// A peer that wants to read is one of the readers when the worker has greeted it. Returns how
+// many buffers one held that reads no more.
+size_t Sink::update_reader(const std::shared_ptr<Link>& link, bool reads) {
   if (reads) {
-    if (readers_.find(*link) || !joining_.add(link)) return;
+    if (readers_.find(*link) || !joining_.add(link)) return 0;
     exchange_.take(link, Notice::joined, {});
-    return;
+    return 0;
   }
   joining_.remove(*link);
   const auto reader = readers_.find(*link);
-  if (!reader || !readers_.remove(*link)) return;
+  if (!reader || !readers_.remove(*link)) return 0;
   // A peer that is there may still read what it holds.
   const size_t held = link->alive() ? sender_->leave(*link) : sender_->remove(*link);
   GST_INFO_OBJECT(element_, "peer %d (uid %u) reads no more, it held %" G_GSIZE_FORMAT " buffers",
                   link->peer().pid, link->peer().uid, held);
-  if (!reader->is_known) return;
+  if (!reader->is_known) return held;
   emit_client_signal(element(), "client-disconnected", link->peer());
   g_object_notify(G_OBJECT(element_), "num-clients");
+  return held;
 }
 
 void Sink::on_disconnected(const std::shared_ptr<Link>& link, const Error& why) {
   const bool was_reader = num_clients() > 0;
   joining_.remove(*link);
   exchange_.on_disconnected(link);
-  update_reader(link, false);
+  // One that stops says so first, and reads no more by now.
+  const bool is_lost = readers_.find(*link) != nullptr;
+  const size_t held = update_reader(link, false);
   sender_->remove(*link);  // also one that had left before
+  if (is_lost) post_peer_lost(element(), link->peer(), why.text, held);
   const auto policy = active_.resolved_on_disconnect();
   const bool last = num_clients() == 0 && (was_reader || is_client());
   if (last && policy != OnDisconnect::none) {

@@ -29,6 +29,10 @@ constexpr auto kSlice = std::chrono::seconds(1);
 // For a key frame, before it is asked for again.
 constexpr auto kKeyFrame = std::chrono::seconds(1);
 
+// A stopped reader, where others have come to the end.
+constexpr auto kEosPatience = std::chrono::seconds(1);
+constexpr auto kEosSlice = std::chrono::milliseconds(100);
+
 }  // namespace
 
 Sink::Sink(GstBaseSink* element)
@@ -68,7 +72,7 @@ void Sink::close() {
 }
 
 bool Sink::start() {
-  set_sender(Sender::make(active_.max_memory));
+  set_sender(Sender::make(active_.max_memory, timeout_of(active_.peer_timeout)));
   sender_->on_no_memory([this](const Error& why) { post_error(element(), why); });
   allocator_ = allocator_new(sender_, WhenFull::wait);
   look_at_time_ = true;
@@ -199,13 +203,25 @@ GstFlowReturn Sink::sit_out_interruption() {
   }
 }
 
+// One of several readers does not hold up the others, once it has stopped reading for a while.
+mmaplink::Limits Sink::limits_for(const Reader& reader) const {
+  mmaplink::Limits limits{active_.max_buffers, active_.leaky};
+  if (ready_readers_.size() > 1)
+    limits.passes_over = [this, &reader] {
+      return std::any_of(ready_readers_.begin(), ready_readers_.end(), [&](const auto& other) {
+        return other.get() != &reader && other->link->alive() && !other->is_passed_over() &&
+               other->link->send_lane().unread() < active_.max_buffers;
+      });
+    };
+  return limits;
+}
+
 Published Sink::send_item(Reader& reader, Item kind, std::span<const std::byte> bytes) {
   for (;;) {
     Outgoing item;
     item.descriptor.kind = static_cast<uint32_t>(kind);
     item.extra = bytes;
-    const auto sent =
-        sender_->publish(*reader.link, std::move(item), {active_.max_buffers, active_.leaky}, {});
+    const auto sent = sender_->publish(*reader.link, std::move(item), limits_for(reader), {});
     if (sent != Published::interrupted || sit_out_interruption() != GST_FLOW_OK) return sent;
   }
 }
@@ -260,6 +276,17 @@ bool Sink::send_event(GstEvent* event) {
   return wait_for_eos_done(now, gst_event_get_seqnum(event));
 }
 
+// Whether nobody waits for this one's EOS any longer. A reader alone is waited for, as a sink is
+// that is paused, but for peer-timeout.
+bool Sink::has_stopped(Reader& reader, bool others_are_done) {
+  const auto idle = reader.eos_stall.look(reader.link->send_lane().progress(), Clock::now());
+  if (const auto timeout = timeout_of(active_.peer_timeout); timeout && idle >= *timeout) {
+    reader.link->hang_up("it has not read up to the end within peer-timeout");
+    return true;
+  }
+  return others_are_done && idle >= kEosPatience;
+}
+
 // EOS is posted here when it has gone through over there.
 bool Sink::wait_for_eos_done(const Readers::List& told, uint32_t seqnum) {
   for (;;) {
@@ -269,14 +296,17 @@ bool Sink::wait_for_eos_done(const Readers::List& told, uint32_t seqnum) {
       continue;
     }
     const auto now = readers_.all();
-    const bool done = std::all_of(told.begin(), told.end(), [&](const auto& reader) {
+    Readers::List open = told;
+    std::erase_if(open, [&](const auto& reader) {
       // One that is not there any more has nothing left to say.
-      if (std::find(now.begin(), now.end(), reader) == now.end()) return true;
-      return reader->eos_done == seqnum || reader->took_enough;
+      return std::find(now.begin(), now.end(), reader) == now.end() || reader->eos_done == seqnum ||
+             reader->took_enough;
     });
-    if (done) return true;
+    const bool others_are_done = open.size() < told.size();
+    std::erase_if(open, [&](const auto& reader) { return has_stopped(*reader, others_are_done); });
+    if (open.empty()) return true;
     const std::array words{sender_->kick().word(seen)};
-    mmaplink::wait_any(words, Clock::now() + kSlice);
+    mmaplink::wait_any(words, Clock::now() + kEosSlice);
   }
 }
 
@@ -355,10 +385,22 @@ GstFlowReturn Sink::send_to(Reader& reader, GstBuffer* buffer, bool& dropped) {
       reader.has_begun = true;
       Outgoing item = payload_.outgoing(buffer);
       item.may_repeat = active_.leaky != mmaplink::Leaky::downstream;
-      sent = sender_->publish(*reader.link, std::move(item), {active_.max_buffers, active_.leaky},
-                              payload_.places());
+      if (reader.has_missed) item.descriptor.flags |= GST_BUFFER_FLAG_DISCONT;
+      sent = sender_->publish(*reader.link, std::move(item), limits_for(reader), payload_.places());
+      if (sent == Published::yes) reader.has_missed = false;
     }
-    dropped |= sent == Published::dropped || sent == Published::dropped_oldest;
+    if (sent == Published::passed_over) {
+      if (!reader.is_passed_over())
+        GST_WARNING_OBJECT(element_, "peer %d does not read: going on without it",
+                           reader.link->peer().pid);
+      reader.passed_at = reader.link->send_lane().progress();
+    }
+    if (sent == Published::dropped || sent == Published::passed_over) {
+      reader.has_missed = true;
+      reader.has_begun = false;
+      dropped = true;
+    }
+    dropped |= sent == Published::dropped_oldest;
     if (sent != Published::interrupted) return GST_FLOW_OK;
     const GstFlowReturn flow = sit_out_interruption();
     if (flow != GST_FLOW_OK) return flow;

@@ -31,6 +31,7 @@ struct SinkSettings : Settings {
   bool wait_for_connection = false;
   guint max_buffers = 8;
   mmaplink::Leaky leaky = mmaplink::Leaky::none;
+  GstClockTime peer_timeout = GST_CLOCK_TIME_NONE;
   std::string remote_messages;
 };
 
@@ -87,7 +88,7 @@ class Sink final : public mmaplink::EndpointUser {
 
   void set_sender(std::shared_ptr<mmaplink::Sender> sender);
   std::shared_ptr<mmaplink::Sender> any_sender() const;  // for threads that may find none
-  void update_reader(const std::shared_ptr<mmaplink::Link>& link, bool reads);
+  size_t update_reader(const std::shared_ptr<mmaplink::Link>& link, bool reads);
   bool take_flow(const std::shared_ptr<mmaplink::Link>& link, Reader& reader,
                  std::span<const std::byte> bytes);
   bool take_message(mmaplink::Link& link, std::span<const std::byte> bytes);
@@ -107,6 +108,8 @@ class Sink final : public mmaplink::EndpointUser {
   mmaplink::Sender::Published send_item(Reader& reader, Item kind,
                                         std::span<const std::byte> bytes);
   mmaplink::Sender::Published send_event_to(Reader& reader, GstEvent* event);
+  mmaplink::Limits limits_for(const Reader& reader) const;
+  bool has_stopped(Reader& reader, bool others_are_done);
   bool wait_for_eos_done(const Readers::List& readers, uint32_t seqnum);
   bool ask(Reader& reader, GstQuery* query);
   GstCaps* readers_caps(GstCaps* filter);

@@ -260,6 +260,9 @@ void Source::finish(const Error& why) {
   GST_INFO_OBJECT(element_, "end of the link: %s", why.text.c_str());
   const bool had_data = delivered_;
   const auto link = std::move(current_);
+  // One that stops says so first.
+  if (!link->alive() && link->peer_lanes().sends)
+    post_peer_lost(element_, link->peer(), why.text, 0);
   current_.reset();
   pending_since_.reset();
   {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <string>
 
+#include "lib/layout.h"
+
 namespace mmaplink {
 
 namespace {
@@ -11,7 +13,9 @@ constexpr size_t kChunk = 4 << 20;        // an arena of small blocks
 constexpr size_t kSmall = kChunk / 4;     // what is small
 constexpr size_t kLargeArena = 32 << 20;  // about this much for frames of one size …
 constexpr size_t kMostSlots = 16;         // … but not more of them than this
-constexpr size_t kLeastAlign = 64;        // a cache line, and what AVX-512 loads want
+// A retired one may still be known to a peer when the next is announced.
+constexpr size_t kMost = kMostArenas - 32;
+constexpr size_t kLeastAlign = 64;  // a cache line, and what AVX-512 loads want
 
 size_t align_up(size_t value, size_t align) { return (value + align - 1) & ~(align - 1); }
 
@@ -67,8 +71,10 @@ Result<Block> ArenaStore::allocate_small(size_t size, size_t align, Arenas& reti
       chunk_ = *empty;
     } else {
       const size_t left = bytes_ < max_memory_ ? max_memory_ - bytes_ : 0;
+      // The more there is, the larger the pieces, since their number is limited.
+      const size_t chunk = std::max(kChunk, round_to_page(bytes_ / 64));
       auto made =
-          add_arena(std::clamp(left & ~(page_size() - 1), round_to_page(size), kChunk), retired);
+          add_arena(std::clamp(left & ~(page_size() - 1), round_to_page(size), chunk), retired);
       if (!made) return made.error();
       chunk_ = *made;
     }
@@ -93,7 +99,8 @@ Result<Block> ArenaStore::allocate_large(size_t size, Arenas& retired) {
   }
   retire_empty(stride, retired);
   const size_t left = bytes_ < max_memory_ ? max_memory_ - bytes_ : 0;
-  const size_t wanted = std::clamp<size_t>(kLargeArena / stride, 1, kMostSlots);
+  const size_t piece = std::max<size_t>(kLargeArena, bytes_ / 64);
+  const size_t wanted = std::clamp<size_t>(piece / stride, 1, kMostSlots);
   auto made = add_arena(std::clamp<size_t>(left / stride, 1, wanted) * stride, retired);
   if (!made) return made.error();
   (*made)->stride = stride;
@@ -102,10 +109,13 @@ Result<Block> ArenaStore::allocate_large(size_t size, Arenas& retired) {
 }
 
 Result<std::shared_ptr<Arena>> ArenaStore::add_arena(size_t size, Arenas& retired) {
-  if (bytes_ + size > max_memory_) retire_empty(0, retired);
-  if (bytes_ + size > max_memory_)
+  const auto full = [&] { return bytes_ + size > max_memory_ || arenas_.size() >= kMost; };
+  if (full()) retire_empty(0, retired);
+  if (full())
     return Error{Failure::limit,
-                 "the limit max-memory=" + std::to_string(max_memory_) + " is used up"};
+                 arenas_.size() >= kMost
+                     ? "the memory is in as many pieces as a peer takes, " + std::to_string(kMost)
+                     : "the limit max-memory=" + std::to_string(max_memory_) + " is used up"};
   auto memory = make_sealed("mmap-arena", size);
   if (!memory) return memory.error();
   auto arena = std::make_shared<Arena>(next_number.fetch_add(1), std::move(*memory));

@@ -368,7 +368,10 @@ void Endpoint::serve(int fd, bool writable_only) {
 bool Endpoint::handle(Connection& connection, Channel::Received received) {
   const int fd = connection.channel->fd();
   Status good = ok();
-  if (const auto* hello = std::get_if<Hello>(&received.message)) {
+  if (!connection.messages.take(Clock::now())) {
+    good = Error{Failure::protocol,
+                 "more than " + std::to_string(kMessagesPerSecond) + " control messages a second"};
+  } else if (const auto* hello = std::get_if<Hello>(&received.message)) {
     good = greet_client(connection, *hello, received.fd);
   } else if (const auto* welcome = std::get_if<Welcome>(&received.message)) {
     good = greeted_by_server(connection, *welcome, received.fd);

@@ -21,6 +21,7 @@
 #include <tuple>
 #include <vector>
 
+#include "lib/allowance.h"
 #include "lib/link.h"
 #include "lib/socket.h"
 
@@ -59,6 +60,8 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
     friend bool operator<(const Key& a, const Key& b) { return a.tie() < b.tie(); }
   };
   static constexpr size_t kMostClients = 1024;
+  // That a peer may send: questions and events, arenas. A thousand times what is usual.
+  static constexpr uint32_t kMessagesPerSecond = 10'000;
   struct Options {
     Access access;
     size_t max_clients = kMostClients;                           // as a server
@@ -94,6 +97,7 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
     std::shared_ptr<Link> link;  // after the handshake
     Peer peer;
     Deadline greets_by = Deadline::max();
+    Allowance messages{kMessagesPerSecond, 2 * kMessagesPerSecond};
     bool watches_writing = false;
   };
   using Connections = std::map<int, Connection>;  // by descriptor

@@ -16,6 +16,7 @@
 #include "lib/receive_lane.h"
 #include "lib/send_lane.h"
 #include "lib/socket.h"
+#include "lib/stall.h"
 
 namespace mmaplink {
 
@@ -46,6 +47,7 @@ class Link {
   Status note(uint32_t kind, std::vector<std::byte> bytes);
 
   SendLane& send_lane() { return send_lane_; }
+  Stall& stall() { return stall_; }  // of the thread that publishes
   const std::shared_ptr<ReceiveLane>& receive_lane() const { return receive_lane_; }
 
   // The peer's pipeline has failed, and its error was posted here: a hang-up is no news.
@@ -71,6 +73,7 @@ class Link {
   const Peer peer_;
   SendLane send_lane_;
   const std::shared_ptr<ReceiveLane> receive_lane_;
+  Stall stall_;
   std::atomic<bool> alive_{true};
   std::atomic<uint32_t> peer_lanes_{0};
   std::atomic<bool> failed_there_{false};

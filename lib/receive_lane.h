@@ -55,7 +55,7 @@ class ReceiveLane {
   };
   // Bounds for what one peer may make us map; more is a protocol error.
   struct Limits {
-    size_t arenas = 4096;
+    size_t arenas = kMostArenas;
     uint64_t bytes = uint64_t{64} << 30;
     size_t extra = 16 << 20;
   };

@@ -92,7 +92,17 @@ class SendLane {
   // The peer is gone: everything it held is free.
   size_t free_all(std::vector<Held>& freed);
 
-  size_t held() const;        // descriptors the peer has not given back
+  size_t held() const;  // descriptors the peer has not given back
+  // Grows as the peer reads and gives back.
+  uint64_t progress() const {
+    return peer_.claimed.load(std::memory_order_relaxed) +
+           peer_.receipt_head.load(std::memory_order_relaxed);
+  }
+  // Published and not yet claimed, by what the peer says.
+  uint64_t unread() const {
+    return own_.head.load(std::memory_order_relaxed) -
+           peer_.claimed.load(std::memory_order_relaxed);
+  }
   bool peer_starves() const;  // it has read all there is and waits for more
   uint64_t latency_p50() const { return peer_.latency_p50.load(std::memory_order_relaxed); }
   uint64_t latency_p99() const { return peer_.latency_p99.load(std::memory_order_relaxed); }

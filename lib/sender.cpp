@@ -12,11 +12,19 @@ using std::chrono::seconds;
 // Every wait looks again after this, whatever was or was not woken.
 constexpr auto kSlice = milliseconds(100);
 constexpr auto kStarved = seconds(1);
+// For a reader that has stopped, where others go on.
+constexpr auto kPatience = milliseconds(250);
+
+std::string idle_for(std::chrono::nanoseconds timeout) {
+  return "it has neither read nor given anything back for peer-timeout=" +
+         std::to_string(timeout.count()) + " ns";
+}
 
 }  // namespace
 
-std::shared_ptr<Sender> Sender::make(uint64_t max_memory) {
-  auto sender = std::make_shared<Sender>(max_memory);
+std::shared_ptr<Sender> Sender::make(uint64_t max_memory,
+                                     std::optional<std::chrono::nanoseconds> peer_timeout) {
+  auto sender = std::make_shared<Sender>(max_memory, peer_timeout);
   // The store may outlive the sender: it asks whether there still is one.
   const std::weak_ptr<Sender> weak = sender;
   sender->store_->on_retired([weak](uint32_t arena) {
@@ -29,7 +37,8 @@ std::shared_ptr<Sender> Sender::make(uint64_t max_memory) {
   return sender;
 }
 
-Sender::Sender(uint64_t max_memory) : store_(std::make_shared<ArenaStore>(max_memory)) {}
+Sender::Sender(uint64_t max_memory, std::optional<std::chrono::nanoseconds> peer_timeout)
+    : store_(std::make_shared<ArenaStore>(max_memory)), peer_timeout_(peer_timeout) {}
 
 Sender::~Sender() { stop(); }
 
@@ -92,6 +101,23 @@ Sender::Links Sender::links() const {
   return links_;
 }
 
+// Whether this peer, which is full, is not waited for any longer, and what becomes of the item
+// `so`.
+bool Sender::give_up_on(Link& link, const Limits& limits, const Outgoing& item, Published& so) {
+  const auto idle = link.stall().look(link.send_lane().progress(), Clock::now());
+  so = Published::gone;
+  if (peer_timeout_ && idle >= *peer_timeout_) {
+    link.hang_up(idle_for(*peer_timeout_));
+    return true;
+  }
+  if (!limits.passes_over || idle < kPatience || !limits.passes_over()) return false;
+  if (item.droppable)
+    so = Published::passed_over;
+  else
+    link.hang_up("it does not read, and others wait for the events that it has no room for");
+  return true;
+}
+
 Sender::Published Sender::publish(Link& link, Outgoing item, const Limits& limits,
                                   std::span<const Place> places) {
   SendLane& lane = link.send_lane();
@@ -100,6 +126,7 @@ Sender::Published Sender::publish(Link& link, Outgoing item, const Limits& limit
     if (!item.extra_block) return Published::interrupted;
   }
   item.descriptor.published = monotonic_ns();
+  const bool item_is_droppable = item.droppable;
   bool tried = false;
   bool withdrew = false;
   for (;;) {
@@ -112,8 +139,12 @@ Sender::Published Sender::publish(Link& link, Outgoing item, const Limits& limit
       return Published::gone;
     }
     if (*room == SendLane::Room::closed) return Published::gone;
-    if (*room == SendLane::Room::yes) return withdrew ? Published::dropped_oldest : Published::yes;
+    if (*room == SendLane::Room::yes) {
+      if (!withdrew && item_is_droppable) link.stall().end();
+      return withdrew ? Published::dropped_oldest : Published::yes;
+    }
     collect(link);
+    if (Published so{}; give_up_on(link, limits, item, so)) return so;
     if (item.droppable && limits.leaky == Leaky::upstream) return Published::dropped;
     if (item.droppable && limits.leaky == Leaky::downstream) {
       // One frame for another: where that makes no room, no more of them will. Where nothing can be
@@ -181,6 +212,16 @@ bool Sender::all_starve(const Links& links) const {
   });
 }
 
+// On the one that holds most, if it has done nothing for too long.
+void Sender::hang_up_on_holder(const Links& peers, Stall& stall, Deadline now) const {
+  const auto most = std::max_element(peers.begin(), peers.end(), [](const auto& a, const auto& b) {
+    return a->send_lane().held() < b->send_lane().held();
+  });
+  if (most == peers.end() || (*most)->send_lane().held() == 0) return stall.end();
+  if (stall.look((*most)->send_lane().progress(), now) >= *peer_timeout_)
+    (*most)->hang_up(idle_for(*peer_timeout_));
+}
+
 Sender::Waited Sender::wait_for_memory(uint64_t seen_progress) {
   const struct Counted {
     std::atomic<int>& count;
@@ -188,6 +229,7 @@ Sender::Waited Sender::wait_for_memory(uint64_t seen_progress) {
     ~Counted() { --count; }
   } counted(memory_waiters_);
   Deadline starves_since = Deadline::max();
+  Stall stall;
   for (;;) {
     const uint32_t seen = kick_.value();
     collect();
@@ -195,7 +237,8 @@ Sender::Waited Sender::wait_for_memory(uint64_t seen_progress) {
     if (interrupted()) return Waited::interrupted;
     const Links peers = links();
     const Deadline now = Clock::now();
-    if (!all_starve(peers))
+    if (peer_timeout_) hang_up_on_holder(peers, stall, now);
+    if (peer_timeout_ || !all_starve(peers))
       starves_since = Deadline::max();
     else if (starves_since == Deadline::max())
       starves_since = now;

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -22,15 +23,21 @@ enum class Leaky { none, upstream, downstream };
 struct Limits {
   size_t max_buffers = 8;  // waiting to be read, per reader
   Leaky leaky = Leaky::none;
+  // Asked again and again about one that has not read for 250 ms: whether to go on without it. What
+  // may be dropped is, then; one that has no room for what must arrive either is hung up on.
+  std::function<bool()> passes_over = {};
 };
 
 class Sender : public std::enable_shared_from_this<Sender> {
  public:
-  enum class Published { yes, dropped, dropped_oldest, gone, interrupted };
+  enum class Published { yes, dropped, dropped_oldest, passed_over, gone, interrupted };
   enum class Waited { progress, interrupted, exhausted };
   using Links = std::vector<std::shared_ptr<Link>>;
 
-  static std::shared_ptr<Sender> make(uint64_t max_memory);
+  // `peer_timeout`: a peer that is full, or holds most of the memory while there is none left, and
+  // neither reads nor gives back for so long is hung up on.
+  static std::shared_ptr<Sender> make(
+      uint64_t max_memory, std::optional<std::chrono::nanoseconds> peer_timeout = std::nullopt);
   ~Sender();
 
   const std::shared_ptr<ArenaStore>& store() const { return store_; }
@@ -80,14 +87,17 @@ class Sender : public std::enable_shared_from_this<Sender> {
   // so that nobody writes over what they are about to read.
   void stop();
 
-  explicit Sender(uint64_t max_memory);
+  Sender(uint64_t max_memory, std::optional<std::chrono::nanoseconds> peer_timeout);
 
  private:
+  bool give_up_on(Link& link, const Limits& limits, const Outgoing& item, Published& so);
   void collect(Link& link);
+  void hang_up_on_holder(const Links& peers, Stall& stall, Deadline now) const;
   void wait_for_receipts(const Links& links, uint32_t seen, Deadline deadline);
   bool all_starve(const Links& links) const;
 
   const std::shared_ptr<ArenaStore> store_;
+  const std::optional<std::chrono::nanoseconds> peer_timeout_;
   Kick kick_;
   std::atomic<bool> interrupted_{false};
   std::atomic<uint64_t> progress_{0};

@@ -235,7 +235,7 @@ void arenas_are_checked() {
 void the_number_of_arenas_has_a_limit() {
   rlimit files{};
   getrlimit(RLIMIT_NOFILE, &files);
-  constexpr uint32_t kMost = 4096;
+  constexpr uint32_t kMost = kMostArenas;
   if (files.rlim_max < kMost + 100) {
     g_test_skip("needs more open files than the hard limit allows");
     return;
