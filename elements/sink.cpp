@@ -191,7 +191,11 @@ GstFlowReturn Sink::wait_ready() {
 // serialized events with its preroll lock, which a change of state is waiting for by now; a query
 // comes without it.
 GstFlowReturn Sink::sit_out_interruption() {
-  if (has_preroll_lock_) return gst_base_sink_wait_preroll(element_);
+  if (has_preroll_lock_) {
+    // Who is told so twice would wait for what has happened already.
+    if (element_->flushing) return GST_FLOW_FLUSHING;
+    return gst_base_sink_wait_preroll(element_);
+  }
   for (;;) {
     const uint32_t seen = sender_->kick().value();
     if (GST_PAD_IS_FLUSHING(pad())) return GST_FLOW_FLUSHING;
