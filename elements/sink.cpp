@@ -79,6 +79,7 @@ bool Sink::start() {
   joining_.clear();
   counters_.reset();
   own_latency_ = 0;
+  newest_pts_ = GST_CLOCK_TIME_NONE;
   {
     const std::lock_guard lock(mutex_);
     done_ = false;
@@ -315,6 +316,7 @@ void Sink::flush_stop(GstEvent* event) {
   has_preroll_lock_ = false;
   look_at_time_ = true;
   key_asked_.reset();
+  newest_pts_ = GST_CLOCK_TIME_NONE;
   for (const auto& reader : readers_.all())
     if (reader->has_stickies) send_item(*reader, Item::flush_stop, encode(stop));
 }
@@ -413,9 +415,28 @@ GstFlowReturn Sink::send_buffer(GstBuffer* buffer) {
     if (flow != GST_FLOW_OK) return flow;
   }
   if (dropped) Counters::add(counters_.dropped, 1);
+  if (GST_BUFFER_PTS_IS_VALID(buffer))
+    newest_pts_.store(GST_BUFFER_PTS(buffer), std::memory_order_relaxed);
   Counters::add(counters_.buffers, 1);
   Counters::add(counters_.bytes, size);
   return GST_FLOW_OK;
+}
+
+// What the base class would know if it had handled the buffers.
+bool Sink::query_position(GstQuery* query) const {
+  GstFormat format;
+  gst_query_parse_position(query, &format, nullptr);
+  const GstClockTime pts = newest_pts_;
+  if (format != GST_FORMAT_TIME || !GST_CLOCK_TIME_IS_VALID(pts)) return false;
+  GST_OBJECT_LOCK(element_);
+  const bool is_time = element_->segment.format == GST_FORMAT_TIME;
+  const guint64 position =
+      is_time ? gst_segment_to_stream_time(&element_->segment, GST_FORMAT_TIME, pts)
+              : GST_CLOCK_TIME_NONE;
+  GST_OBJECT_UNLOCK(element_);
+  if (!GST_CLOCK_TIME_IS_VALID(position)) return false;
+  gst_query_set_position(query, GST_FORMAT_TIME, static_cast<gint64>(position));
+  return true;
 }
 
 }  // namespace gstmmap
