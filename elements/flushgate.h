@@ -2,7 +2,9 @@
 // comes in between belongs to what was flushed.
 //
 // Owned by a source. Threads: start() by the exchange's worker, reset() and stop() by the streaming
-// thread, and either may see its part first; wait() by whoever has asked for the flush.
+// thread, and either may see its part first; ask() and asked() by whoever asks for a flush. That
+// one mostly holds its pipeline's state lock, which a live pipeline takes again at FLUSH_STOP, so
+// it pushes FLUSH_STOP itself, as it would in one pipeline, while the streaming thread waits.
 #pragma once
 
 #include <gst/gst.h>
@@ -10,6 +12,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
+#include <optional>
 
 #include "gst/wire.h"
 #include "lib/futex.h"
@@ -24,18 +27,26 @@ class FlushGate {
   bool reset();
   // Pushes FLUSH_START, unless the end of that flush was seen already.
   void start(const FlushStart& flush);
-  // Pushes FLUSH_STOP, unless another flush has begun meanwhile. True if it did.
+  // Pushes FLUSH_STOP or has it pushed, unless another flush has begun meanwhile. True if it did.
   bool stop(const FlushStop& flush);
-  // Until that flush is over, nobody will end it any more, or the deadline. Not by the streaming
-  // thread.
-  void wait(uint32_t number, mmaplink::Deadline deadline);
+  // Around a question that may cause a flush; not by the streaming thread. The second one stays
+  // until that flush is over, nobody will end it any more, or the deadline.
+  void ask();
+  void asked(std::optional<uint32_t> number, mmaplink::Deadline deadline);
   // Between the two: data goes nowhere.
   bool is_on() const { return on_.load(std::memory_order_acquire); }
 
  private:
+  void begin(uint32_t number, uint32_t seqnum);
+  void push_stop(std::unique_lock<std::mutex>& lock);
+  bool stopped() const { return stop_ == nullptr && !pushing_; }
+
   GstPad* const pad_;
   std::mutex mutex_;  // held while FLUSH_START is pushed: its end waits for that
   std::condition_variable changed_;
+  int askers_ = 0;
+  GstEvent* stop_ = nullptr;  // for an asker to push
+  bool pushing_ = false;      // FLUSH_STOP, without the lock
   uint32_t resets_ = 0;
   uint32_t begun_ = 0;
   uint32_t ended_ = 0;

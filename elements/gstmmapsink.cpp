@@ -256,7 +256,8 @@ static gboolean handle_query(GstBaseSink* base, GstQuery* query) {
 static gboolean query_element(GstElement* element, GstQuery* query) {
   if (GST_QUERY_TYPE(query) == GST_QUERY_LATENCY && !gst_base_sink_get_sync(GST_BASE_SINK(element)))
     return sink_of(element).query_latency(query);
-  return GST_ELEMENT_CLASS(gst_mmap_sink_parent_class)->query(element, query);
+  if (GST_ELEMENT_CLASS(gst_mmap_sink_parent_class)->query(element, query)) return TRUE;
+  return GST_QUERY_TYPE(query) == GST_QUERY_POSITION && sink_of(element).query_position(query);
 }
 
 static gboolean send_event(GstElement* element, GstEvent* event) {

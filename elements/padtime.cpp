@@ -18,6 +18,8 @@ void PadTime::set(gint64 offset) {
 }
 
 void PadTime::apply(const mmaplink::Descriptor& descriptor, const GstSegment& segment) {
+  // There is no running time in bytes, and the offset of a pad would move them.
+  if (segment.format != GST_FORMAT_TIME) return;
   if (is_set_ && descriptor.base_time == there_ && !own_.is_due()) return;
   const bool had_instant = there_ != mmaplink::kNoBaseTime;
   there_ = descriptor.base_time;

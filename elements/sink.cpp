@@ -83,6 +83,7 @@ bool Sink::start() {
   joining_.clear();
   counters_.reset();
   own_latency_ = 0;
+  newest_pts_ = GST_CLOCK_TIME_NONE;
   {
     const std::lock_guard lock(mutex_);
     done_ = false;
@@ -193,7 +194,11 @@ GstFlowReturn Sink::wait_ready() {
 // serialized events with its preroll lock, which a change of state is waiting for by now; a query
 // comes without it.
 GstFlowReturn Sink::sit_out_interruption() {
-  if (has_preroll_lock_) return gst_base_sink_wait_preroll(element_);
+  if (has_preroll_lock_) {
+    // Who is told so twice would wait for what has happened already.
+    if (element_->flushing) return GST_FLOW_FLUSHING;
+    return gst_base_sink_wait_preroll(element_);
+  }
   for (;;) {
     const uint32_t seen = sender_->kick().value();
     if (GST_PAD_IS_FLUSHING(pad())) return GST_FLOW_FLUSHING;
@@ -339,6 +344,7 @@ void Sink::flush_stop(GstEvent* event) {
   has_preroll_lock_ = false;
   look_at_time_ = true;
   key_asked_.reset();
+  newest_pts_ = GST_CLOCK_TIME_NONE;
   for (const auto& reader : readers_.all())
     if (reader->has_stickies) send_item(*reader, Item::flush_stop, encode(stop));
 }
@@ -449,9 +455,28 @@ GstFlowReturn Sink::send_buffer(GstBuffer* buffer) {
     if (flow != GST_FLOW_OK) return flow;
   }
   if (dropped) Counters::add(counters_.dropped, 1);
+  if (GST_BUFFER_PTS_IS_VALID(buffer))
+    newest_pts_.store(GST_BUFFER_PTS(buffer), std::memory_order_relaxed);
   Counters::add(counters_.buffers, 1);
   Counters::add(counters_.bytes, size);
   return GST_FLOW_OK;
+}
+
+// What the base class would know if it had handled the buffers.
+bool Sink::query_position(GstQuery* query) const {
+  GstFormat format;
+  gst_query_parse_position(query, &format, nullptr);
+  const GstClockTime pts = newest_pts_;
+  if (format != GST_FORMAT_TIME || !GST_CLOCK_TIME_IS_VALID(pts)) return false;
+  GST_OBJECT_LOCK(element_);
+  const bool is_time = element_->segment.format == GST_FORMAT_TIME;
+  const guint64 position =
+      is_time ? gst_segment_to_stream_time(&element_->segment, GST_FORMAT_TIME, pts)
+              : GST_CLOCK_TIME_NONE;
+  GST_OBJECT_UNLOCK(element_);
+  if (!GST_CLOCK_TIME_IS_VALID(position)) return false;
+  gst_query_set_position(query, GST_FORMAT_TIME, static_cast<gint64>(position));
+  return true;
 }
 
 }  // namespace gstmmap

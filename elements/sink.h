@@ -65,6 +65,8 @@ class Sink final : public mmaplink::EndpointUser {
   bool query(GstQuery* query);
   // Of the element, where its pipeline wants to know.
   bool query_latency(GstQuery* query);
+  // Likewise, where nobody upstream does.
+  bool query_position(GstQuery* query) const;
   // The pipeline has decided on its latency.
   void set_latency(GstEvent* event);
 
@@ -136,6 +138,7 @@ class Sink final : public mmaplink::EndpointUser {
   std::atomic<bool> look_at_time_{true};
   std::atomic<uint32_t> flushes_{0};
   std::atomic<GstClockTime> own_latency_{0};
+  std::atomic<GstClockTime> newest_pts_{GST_CLOCK_TIME_NONE};
 
   // The streaming thread's.
   bool has_preroll_lock_ = false;  // in what it is doing now

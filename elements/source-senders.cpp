@@ -200,17 +200,18 @@ bool Source::send_upstream(GstEvent* event) {
   if (type == GST_EVENT_QOS || type == GST_EVENT_LATENCY || type == GST_EVENT_RECONFIGURE ||
       is_key_unit)
     return exchange_.tell(link, Notice::event, *bytes);
+  // As if it were one pipeline, where a flushing seek returns when all is flushed.
+  const bool streams = std::this_thread::get_id() == task_;
+  if (!streams) flush_.ask();
   const auto answer = exchange_.ask(link, Notice::event_asked, *bytes,
                                     std::chrono::nanoseconds(active_.query_timeout),
                                     [this] { return flushing_.load(); });
+  const bool good = answer && answer->good;
+  if (!streams) flush_.asked(good ? decode_seqnum(answer->bytes) : std::nullopt, deadline);
   if (!answer && !flushing_ && link->alive())
     GST_WARNING_OBJECT(element_,
                        "peer %d did not say within query-timeout what became of a %s event",
                        link->peer().pid, gst_event_type_get_name(type));
-  if (!answer || !answer->good) return false;
-  // As if it were one pipeline, where a flushing seek returns when all is flushed.
-  const auto flush = decode_seqnum(answer->bytes);
-  if (flush && std::this_thread::get_id() != task_) flush_.wait(*flush, deadline);
-  return true;
+  return good;
 }
 }  // namespace gstmmap

@@ -66,6 +66,24 @@ TEST(seek_from_the_far_side) {
   fail_unless(test::becomes([&] { return watch.buffers > now + 2; }));
 }
 
+// A live pipeline asks itself for its latency at the end of a flush, and its seek holds the lock.
+TEST(seek_from_the_far_side_of_a_live_stream) {
+  const Scene scene;
+  const Pipeline sender("videotestsrc is-live=true ! " + std::string(test::kVideo) + " ! " +
+                        scene.sink());
+  const Pipeline reader(scene.src("! fakesink name=end async=false"));
+  Watch watch(reader.element("end"));
+  sender.play();
+  reader.play();
+  for (int i = 0; i < 5; ++i) {
+    fail_unless(test::becomes([&] { return !watch.begins; }));
+    seek(reader, 0);
+    fail_unless_equals_int(watch.flushes, i + 1);
+  }
+  fail_unless(test::becomes([&] { return !watch.begins; }));
+  fail_unless(reader.errors().empty());
+}
+
 TEST(seek_from_the_near_side) {
   const Scene scene;
   const Pipeline sender(kFrom + scene.sink("wait-for-connection=true"));

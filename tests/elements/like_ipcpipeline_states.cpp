@@ -13,11 +13,10 @@ namespace {
 
 // All ways there are, some of them twice.
 constexpr GstState kWalk[] = {
-    GST_STATE_READY,   GST_STATE_NULL,   GST_STATE_READY, GST_STATE_PAUSED,
-    GST_STATE_READY,   GST_STATE_PAUSED, GST_STATE_READY, GST_STATE_NULL,
-    GST_STATE_READY,   GST_STATE_PAUSED, GST_STATE_PLAYING, GST_STATE_PAUSED,
-    GST_STATE_PLAYING, GST_STATE_PAUSED, GST_STATE_READY, GST_STATE_PAUSED,
-    GST_STATE_READY,   GST_STATE_NULL};
+    GST_STATE_READY,   GST_STATE_NULL,   GST_STATE_READY,   GST_STATE_PAUSED, GST_STATE_READY,
+    GST_STATE_PAUSED,  GST_STATE_READY,  GST_STATE_NULL,    GST_STATE_READY,  GST_STATE_PAUSED,
+    GST_STATE_PLAYING, GST_STATE_PAUSED, GST_STATE_PLAYING, GST_STATE_PAUSED, GST_STATE_READY,
+    GST_STATE_PAUSED,  GST_STATE_READY,  GST_STATE_NULL};
 
 void walk(const Pipeline& pipeline) {
   for (const GstState state : kWalk) test::reaches(pipeline, state);
@@ -46,13 +45,24 @@ void check_play_pause(const Kind& kind) {
   linked.fail_if_errors();
 }
 
-void check_states(const Kind& kind) {
+// Whoever leaves loses what waits for it: a file would be over before the walk is.
+void check_reader_walks(const Kind& kind) {
+  const Scene scene;
+  Linked::Options options;
+  options.src = "on-disconnect=none";
+  options.sync = false;
+  const Linked linked(scene, kind, options);
+  linked.sender->play();
+  for (const auto& reader : linked.readers) walk(*reader);
+  linked.play();
+  linked.fail_if_errors();
+}
+
+void check_sender_walks(const Kind& kind) {
   const Scene scene;
   Linked::Options options;
   options.src = "on-disconnect=none";
   const Linked linked(scene, kind, options);
-  linked.sender->play();
-  for (const auto& reader : linked.readers) walk(*reader);
   linked.play();
   walk(*linked.sender);
   // As after a disconnection: nobody is there.
@@ -91,8 +101,13 @@ TEST(playing_and_pausing_either_side) {
   for (const Kind& kind : test::kAllKinds) check_play_pause(kind);
 }
 
-TEST(each_side_goes_through_its_states) {
-  for (const Kind& kind : {test::kTest, test::kWav, test::kTs, test::kTsSplit}) check_states(kind);
+TEST(a_reader_goes_through_its_states) {
+  for (const Kind& kind : {test::kTest, test::kBoth, test::kBothSplit}) check_reader_walks(kind);
+}
+
+TEST(a_sender_goes_through_its_states) {
+  for (const Kind& kind : {test::kTest, test::kWav, test::kTs, test::kTsSplit})
+    check_sender_walks(kind);
 }
 
 TEST(states_at_random) {
@@ -106,44 +121,33 @@ TEST(another_file_takes_the_place_of_a_file) {
   const std::string file = scene.path("other.aiff");
   const Pipeline writer(
       "audiotestsrc num-buffers=280 ! audio/x-raw,rate=22050,channels=2 ! aiffmux "
-      "! filesink location=" + file);
+      "! filesink location=" +
+      file);
   writer.play();
   writer.wait_eos();
   const Linked linked(scene, test::kWav);
   linked.play();
   linked.ends[0]->clear();
-  // What it is linked to is the source, as a parser is in between.
-  const std::string parser = [&] {
-    GstPad* pad = gst_element_get_static_pad(linked.sink(0), "sink");
-    GstPad* peer = gst_pad_get_peer(pad);
-    const std::string name = GST_OBJECT_NAME(GST_PAD_PARENT(peer));
-    gst_object_unref(peer);
-    gst_object_unref(pad);
-    return name;
-  }();
-  test::swap_source(*linked.sender, parser, "filesrc location=" + file + " ! aiffparse",
-                    linked.sink(0));
+  test::swap_source(*linked.sender, "from-0", "filesrc location=" + file + " ! aiffparse");
   linked.ends[0]->wait_event(GST_EVENT_CAPS, [](GstEvent* event) {
     return test::contains(test::caps_of(event), "22050");
   });
   linked.wait_buffers(3);
-  for (const auto& error : linked.readers[0]->errors()) ck_abort_msg("%s", error.c_str());
+  linked.fail_if_errors();
 }
 
 namespace {
 
-constexpr auto kAudio = "audiotestsrc ";
 constexpr auto kVideo = "videotestsrc ";
 
 void put(const Linked& linked, int stream, const std::string& source) {
   const std::string name = "from-" + std::to_string(stream);
-  test::swap_source(*linked.sender, name, source + (linked.kind.live ? "is-live=true" : ""),
-                    linked.sink(stream));
+  test::swap_source(*linked.sender, name, source + (linked.kind.live ? "is-live=true" : ""));
 }
 
 void check_swapped(const Kind& kind) {
   const Scene scene;
-  const Linked linked(scene, kind, {.source = "", .sink = "", .src = "", .middle = ""});
+  const Linked linked(scene, kind);
   linked.play();
   for (const auto& seen : linked.ends) seen->clear();
   put(linked, 0, kVideo);
@@ -164,8 +168,7 @@ void check_swapped_often(const Kind& kind) {
   for (int i = 0; i < 40; ++i) {
     const int stream = static_cast<int>(random() % 2);
     const bool audio = stream == 0 && random() % 2 == 0;
-    const int rate = 8000 + 1000 * i;
-    put(linked, stream, audio ? "audiotestsrc freq=" + std::to_string(rate / 10) + " " : kVideo);
+    put(linked, stream, audio ? "audiotestsrc freq=" + std::to_string(200 + i) + " " : kVideo);
     linked.ends[static_cast<size_t>(stream)]->clear();
     linked.ends[static_cast<size_t>(stream)]->wait_buffers(1);
   }
@@ -175,12 +178,9 @@ void check_swapped_often(const Kind& kind) {
 
 }  // namespace
 
-TEST(video_takes_the_place_of_live_audio) {
-  check_swapped(test::kLive);
-}
+TEST(video_takes_the_place_of_live_audio) { check_swapped(test::kLive); }
 
 TEST(sources_are_changed_at_random) {
-  for (const Kind& kind :
-       {test::kBoth, test::kBothSplit, test::kLiveBoth, test::kLiveBothSplit})
+  for (const Kind& kind : {test::kBoth, test::kBothSplit, test::kLiveBoth, test::kLiveBothSplit})
     check_swapped_often(kind);
 }

@@ -55,9 +55,8 @@ TEST(system_memory_without_caps_crosses) {
   fail_unless_equals_int(gst_pad_push(sink.get()->srcpad, test::numbered(3, 1000)), GST_FLOW_OK);
   GstState state{};
   GstState pending{};
-  fail_unless_equals_int(
-      gst_element_get_state(sink.element(), &state, &pending, 10 * GST_SECOND),
-      GST_STATE_CHANGE_SUCCESS);
+  fail_unless_equals_int(gst_element_get_state(sink.element(), &state, &pending, 10 * GST_SECOND),
+                         GST_STATE_CHANGE_SUCCESS);
   fail_unless_equals_int(state, GST_STATE_PLAYING);
   fail_unless_equals_int(pending, GST_STATE_VOID_PENDING);
   const auto came = reader.pull();

@@ -46,15 +46,33 @@ std::string sender_line(const Scene& scene, const Kind& kind, const Linked::Opti
   const std::string word = kind.name;
   const std::string sink0 = " ! " + stream("0", scene, options);
   const std::string sink1 = " ! " + stream("1", scene, options);
-  if (word == "wav") return "filesrc location=" + wav_file(scene) + " ! wavparse" + sink0;
+  if (word == "wav")
+    return "filesrc location=" + wav_file(scene) + " ! wavparse name=from-0" + sink0;
   if (word == "ts")
-    return "filesrc location=" + ts_file(scene) +
-           " ! tsdemux name=demux demux. ! audio/mpeg ! queue" + sink0 +
-           "demux. ! video/x-h264 ! queue" + sink1;
+    return "filesrc location=" + ts_file(scene) + " ! tsdemux name=demux queue name=audio" + sink0 +
+           "queue name=video" + sink1;
   const std::string more = (kind.live ? " is-live=true " : " ") + options.source;
   const std::string audio = "audiotestsrc name=from-0" + more + sink0;
   if (kind.streams == 1) return audio;
   return audio + "videotestsrc name=from-1" + more + " ! video/x-raw,width=64,height=48" + sink1;
+}
+
+// A launch line would do that for the first pads only, and each run of the file has others.
+void link_demuxer(const Pipeline& sender) {
+  const auto link = [](GstElement* demuxer, GstPad* pad, gpointer) {
+    const Ref<GstCaps> caps(gst_pad_get_current_caps(pad));
+    const std::string media = gst_structure_get_name(gst_caps_get_structure(caps.get(), 0));
+    const auto parent = GST_ELEMENT_PARENT(demuxer);
+    GstElement* queue =
+        gst_bin_get_by_name(GST_BIN(parent), media.starts_with("audio/") ? "audio" : "video");
+    GstPad* to = gst_element_get_static_pad(queue, "sink");
+    fail_unless_equals_int(gst_pad_link(pad, to), GST_PAD_LINK_OK);
+    gst_object_unref(to);
+    gst_object_unref(queue);
+  };
+  g_signal_connect(sender.element("demux"), "pad-added",
+                   G_CALLBACK(static_cast<void (*)(GstElement*, GstPad*, gpointer)>(link)),
+                   nullptr);
 }
 
 }  // namespace
@@ -97,11 +115,8 @@ bool Seen::becomes(const std::function<bool(const Items&)>& condition) const {
 }
 
 void Seen::wait_buffers(size_t count) const {
-  size_t before = 0;
-  const bool came = becomes([&, looked = false](const Items& items) mutable {
-    if (!std::exchange(looked, true)) before = count_buffers(items);
-    return count_buffers(items) >= before + count;
-  });
+  const size_t before = count_buffers(items());
+  const bool came = becomes([&](const Items& now) { return count_buffers(now) >= before + count; });
   fail_unless(came, "%s: no %zu buffers came after %zu", GST_OBJECT_NAME(GST_PAD_PARENT(pad_)),
               count, before);
 }
@@ -146,6 +161,7 @@ void Seen::clear() {
 
 Linked::Linked(const Scene& scene, const Kind& of, const Options& options)
     : kind(of), sender(std::make_unique<Pipeline>(sender_line(scene, of, options))) {
+  if (std::string(kind.name) == "ts") link_demuxer(*sender);
   std::string line;
   for (int i = 0; i < kind.streams; ++i) {
     const std::string number = std::to_string(i);
@@ -199,8 +215,7 @@ void reaches(const Pipeline& pipeline, GstState state) {
               gst_element_state_change_return_get_name(result));
 }
 
-void swap_source(const Pipeline& pipeline, const std::string& name, const std::string& line,
-                 GstElement* sink) {
+void swap_source(const Pipeline& pipeline, const std::string& name, const std::string& line) {
   GstElement* old = pipeline.element(name.c_str());
   GstPad* pad = gst_element_get_static_pad(old, "src");
   std::atomic<bool> blocked{false};
@@ -212,9 +227,8 @@ void swap_source(const Pipeline& pipeline, const std::string& name, const std::s
       },
       &blocked, nullptr);
   fail_unless(test::becomes([&] { return blocked.load(); }), "%s sends nothing", name.c_str());
-  GstPad* peer = gst_element_get_static_pad(sink, "sink");
+  GstPad* peer = gst_pad_get_peer(pad);
   fail_unless(gst_pad_unlink(pad, peer));
-  gst_object_unref(peer);
   gst_object_unref(pad);
   fail_unless(gst_element_set_state(old, GST_STATE_NULL) == GST_STATE_CHANGE_SUCCESS);
   fail_unless(gst_bin_remove(GST_BIN(pipeline.get()), old));
@@ -223,7 +237,10 @@ void swap_source(const Pipeline& pipeline, const std::string& name, const std::s
   fail_unless(error == nullptr, "%s: %s", line.c_str(), error != nullptr ? error->message : "");
   gst_object_set_name(GST_OBJECT(fresh), name.c_str());
   fail_unless(gst_bin_add(GST_BIN(pipeline.get()), fresh));
-  fail_unless(gst_element_link(fresh, sink));
+  GstPad* out = gst_element_get_static_pad(fresh, "src");
+  fail_unless_equals_int(gst_pad_link(out, peer), GST_PAD_LINK_OK);
+  gst_object_unref(out);
+  gst_object_unref(peer);
   fail_unless(gst_element_sync_state_with_parent(fresh));
 }
 

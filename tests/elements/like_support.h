@@ -32,9 +32,8 @@ class Seen {
   void wait_buffers(size_t count) const;
   void wait_buffer_near(GstClockTime pts) const;
   std::shared_ptr<GstEvent> wait_event(
-      GstEventType type, const std::function<bool(GstEvent*)>& is_it = [](GstEvent*) {
-        return true;
-      }) const;
+      GstEventType type,
+      const std::function<bool(GstEvent*)>& is_it = [](GstEvent*) { return true; }) const;
   Items items() const;
   void clear();
 
@@ -56,9 +55,10 @@ struct Kind {
   int streams = 1;
   bool split = false;  // a pipeline of its own for each of them
 };
-inline constexpr Kind kTest{"test"}, kWav{"wav"}, kTs{"ts", false, 2}, kTsSplit{"ts", false, 2, true},
-    kBoth{"both", false, 2}, kBothSplit{"both", false, 2, true}, kLive{"live", true},
-    kLiveBoth{"live both", true, 2}, kLiveBothSplit{"live both", true, 2, true};
+inline constexpr Kind kTest{"test"}, kWav{"wav"}, kTs{"ts", false, 2},
+    kTsSplit{"ts", false, 2, true}, kBoth{"both", false, 2}, kBothSplit{"both", false, 2, true},
+    kLive{"live", true}, kLiveBoth{"live both", true, 2},
+    kLiveBothSplit{"live both", true, 2, true};
 inline constexpr Kind kAllKinds[] = {kTest, kWav, kTs, kTsSplit, kLive, kLiveBoth, kLiveBothSplit};
 // How long a file of these lasts, roughly.
 inline constexpr GstClockTime kFileDuration = 6500 * GST_MSECOND;
@@ -68,15 +68,15 @@ inline constexpr GstClockTime kNear = GST_SECOND / 2;
 // A sender and what reads from it: `source ! mmapsink` for each stream, and `mmapsrc ! fakesink`.
 struct Linked {
   struct Options {
-    std::string source;          // properties of each test source
-    std::string sink;            // of each mmapsink
-    std::string src;             // of each mmapsrc
-    std::string middle;          // elements in front of each fakesink: "queue !"
-    bool sync = true;            // of each fakesink, where the source is not live
-    bool wait = true;            // for the readers
+    std::string source;  // properties of each test source
+    std::string sink;    // of each mmapsink
+    std::string src;     // of each mmapsrc
+    std::string middle;  // elements in front of each fakesink: "queue !"
+    bool sync = true;    // of each fakesink, where the source is not live
+    bool wait = true;    // for the readers
   };
-  Linked(const Scene& scene, const Kind& kind, const Options& options);
-  Linked(const Scene& scene, const Kind& kind) : Linked(scene, kind, Options{}) {}
+  Linked(const Scene& scene, const Kind& of, const Options& options);
+  Linked(const Scene& scene, const Kind& of) : Linked(scene, of, Options{}) {}
 
   // All play, and buffers have come to each end.
   void play() const;
@@ -96,9 +96,8 @@ struct Linked {
 
 // As seen by the pipeline, after an asynchronous change of state too.
 void reaches(const Pipeline& pipeline, GstState state);
-// Takes the element `name` out and puts that of a launch line, named likewise, in its place.
-void swap_source(const Pipeline& pipeline, const std::string& name, const std::string& line,
-                 GstElement* sink);
+// Takes the element `name` out and puts those of a launch line in its place, named likewise.
+void swap_source(const Pipeline& pipeline, const std::string& name, const std::string& line);
 Ref<GstCaps> caps_at(GstElement* element, const char* pad);
 
 }  // namespace test

@@ -105,13 +105,12 @@ TEST(a_new_segment_base_moves_running_time_and_not_timestamps) {
     push(apps.sender, buffer, segment);
     const auto sample = next_sample(apps.reader);
     fail_unless_equals_uint64(GST_BUFFER_PTS(gst_sample_get_buffer(sample.get())), pts);
-    const GstSegment* there = gst_sample_get_segment(sample.get());
-    fail_unless_equals_uint64(there->base, segment.base);
-    return gst_segment_to_running_time(there, GST_FORMAT_TIME, pts);
+    return gst_segment_to_running_time(gst_sample_get_segment(sample.get()), GST_FORMAT_TIME, pts);
   };
-  const guint64 first = send(30 * GST_SECOND);
+  const guint64 before = send(30 * GST_SECOND);
   segment.base = 30 * GST_SECOND;
-  fail_unless_equals_uint64(send(GST_SECOND) - first, GST_SECOND);
+  const guint64 after = send(GST_SECOND);
+  fail_unless_equals_uint64(after - before, GST_SECOND);
 }
 
 TEST(a_megabyte_in_a_meta_crosses) {

@@ -128,7 +128,7 @@ TEST(audio_that_makes_no_sense_is_refused) {
   const auto planar = new_buffer();
   gst_buffer_add_audio_meta(planar.get(), &info, 100, nullptr);
   fail_if(decodes(with(encoded(planar), kAudioSamples, (uint64_t{1} << 63) + 1), new_buffer()));
-  for (const int32_t position : {1, 28, 64, 1000, -1, -4})  // the other's, and none
+  for (const int32_t position : {1, 63, 64, 1000, -1, -4})  // the other's, and none
     fail_if(decodes(with(bytes, kAudioPosition, position), new_buffer()), "%d", position);
 }
 
@@ -280,6 +280,7 @@ TEST(no_other_way_in_for_what_is_checked) {
   const auto sent = new_buffer();
   GstAudioInfo info;
   gst_audio_info_set_format(&info, GST_AUDIO_FORMAT_U8, 8000, 1, nullptr);
+  info.layout = GST_AUDIO_LAYOUT_NON_INTERLEAVED;  // the other it can't write down
   gst_buffer_add_audio_meta(sent.get(), &info, 1, nullptr);
   gst_buffer_add_video_meta(sent.get(), GST_VIDEO_FRAME_FLAG_NONE, GST_VIDEO_FORMAT_GRAY8, 8, 8);
   gpointer state = nullptr;

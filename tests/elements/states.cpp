@@ -1,6 +1,7 @@
 // States, and what the end of a peer means: on-disconnect on both elements in both roles, pausing,
 // and reconnecting.
 #include <atomic>
+#include <thread>
 
 #include "tests/elements/support.h"
 
@@ -278,4 +279,46 @@ TEST(every_state_can_be_left_again) {
                                  GST_STATE_PAUSED, GST_STATE_READY, GST_STATE_PLAYING})
       fail_unless(pipeline.set(state) != GST_STATE_CHANGE_FAILURE, "%s", line.c_str());
   }
+}
+
+// The events that a late reader must know first need memory, too, where they are long.
+TEST(sender_stops_while_it_waits_for_memory_to_greet_a_reader) {
+  constexpr gsize kAll = 8 << 20;
+  const Scene scene;
+  const Harness sink(scene.sink("max-memory=" + std::to_string(kAll)));
+  sink.push_event(gst_event_new_tag(
+      gst_tag_list_new(GST_TAG_COMMENT, std::string(8192, 'x').c_str(), nullptr)));
+  const Harness holder(scene.src());
+  holder.play();
+  sink.wait_for_clients(1);
+  fail_unless_equals_int(sink.push(test::numbered(0, kAll)), GST_FLOW_OK);
+  const auto held = holder.pull();
+
+  // So that the one who pushes greets it, and not the one that it has come to.
+  struct Gate {
+    std::atomic<bool> reached{false}, go{false};
+  } gate;
+  GstPad* pad = gst_element_get_static_pad(sink.element(), "sink");
+  gst_pad_add_probe(
+      pad, GST_PAD_PROBE_TYPE_BUFFER,
+      [](GstPad*, GstPadProbeInfo*, gpointer data) {
+        auto& self = *static_cast<Gate*>(data);
+        self.reached = true;
+        fail_unless(test::becomes([&] { return self.go.load(); }));
+        return GST_PAD_PROBE_OK;
+      },
+      &gate, nullptr);
+  gst_object_unref(pad);
+  GstFlowReturn flow = GST_FLOW_OK;
+  std::thread pusher([&] { flow = sink.push(gst_buffer_new()); });
+  fail_unless(test::becomes([&] { return gate.reached.load(); }));
+  const Harness late(scene.src());
+  late.play();
+  sink.wait_for_clients(2);
+  gate.go = true;
+  late.pull_event(GST_EVENT_CAPS);  // which comes before the tags
+  fail_unless_equals_int(gst_element_set_state(sink.element(), GST_STATE_READY),
+                         GST_STATE_CHANGE_SUCCESS);
+  pusher.join();
+  fail_unless_equals_int(flow, GST_FLOW_FLUSHING);
 }
