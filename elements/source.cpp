@@ -316,6 +316,7 @@ void Source::finish(const Error& why) {
   const bool had_data = delivered_;
   const auto link = std::move(current_);
   current_.reset();
+  item_ = Incoming{};  // which may lie in an arena of that link
   pending_since_.reset();
   {
     const std::lock_guard lock(mutex_);
