@@ -321,8 +321,7 @@ void Endpoint::serve(int fd, bool writable_only) {
   });
   if (!good) return;  // handle() has dropped it
   if (!open) {
-    if (open.error().failure == Failure::protocol && connection.link)
-      connection.link->hang_up(open.error().text);
+    refuse(connection, open.error());
     return drop(fd, open.error());
   }
   if (!*open)
@@ -357,13 +356,17 @@ bool Endpoint::handle(Connection& connection, Channel::Received received) {
     each_user([&](EndpointUser& user) { user.on_note(connection.link, *note); });
   }
   if (good) return true;
-  if (connection.link) {
-    connection.link->hang_up(good.error().text);
-  } else if (auto said = connection.channel->send(Refuse{good.error().text}); !said) {
-    // It is dropped all the same.
-  }
+  refuse(connection, good.error());
   drop(fd, good.error());
   return false;
+}
+
+// Says why to a peer that is about to be dropped.
+void Endpoint::refuse(const Connection& connection, const Error& why) {
+  if (connection.link) return connection.link->hang_up(why.text);
+  if (auto said = connection.channel->send(Refuse{why.text}); !said) {
+    // It is dropped all the same.
+  }
 }
 
 Status Endpoint::may_enter(const Connection& connection) const {

@@ -107,6 +107,7 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   Status greeted_by_server(Connection& connection, const Welcome& welcome, const Fd& fd);
   Status may_enter(const Connection& connection) const;
   void serve(int fd, bool writable_only);
+  static void refuse(const Connection& connection, const Error& why);
   void drop(int fd, const Error& why);
   void adopt(Connection& connection, Lanes peer_lanes);
   void fail(const Error& why);

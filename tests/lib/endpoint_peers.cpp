@@ -2,6 +2,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <thread>
 
 #include "lib/layout.h"
@@ -139,6 +140,61 @@ void another_version_is_refused() {
   g_assert_true(says(serving.client.failed(), Failure::refused,
                      "this client speaks version " + std::to_string(kVersion) +
                          " of the link, the server version " + std::to_string(kVersion + 1)));
+}
+
+// It is told so before anything of it is believed.
+void another_byte_order_is_refused() {
+  const auto swapped = [](const Message& message) {
+    auto bytes = build(message);
+    for (size_t i = 0; i + 4 <= bytes.size(); i += 4)
+      std::reverse(bytes.begin() + static_cast<ptrdiff_t>(i),
+                   bytes.begin() + static_cast<ptrdiff_t>(i) + 4);
+    return bytes;
+  };
+  const auto send_to = [](const Fd& socket, const std::vector<std::byte>& bytes) {
+    g_assert_cmpint(send(socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL), ==,
+                    static_cast<ssize_t>(bytes.size()));
+  };
+  const std::string text = " bytes, or of another byte order";
+  Served served;
+  const Fd socket = must(connect_to(served.path));
+  const auto hello = swapped(Hello{kVersion, {false, true}});
+  send_to(socket, hello);
+  Raw peer(Fd(dup(socket.get())));
+  const uint32_t size = __builtin_bswap32(static_cast<uint32_t>(hello.size()));
+  g_assert_true(peer.refused("a control message of " + std::to_string(size) + text));
+
+  Serving serving;
+  const Fd client = serving.accept();
+  send_to(client, swapped(Welcome{kVersion, {true, false}}));
+  g_assert_true(says(serving.client.failed(), Failure::protocol, text));
+}
+
+// Also where it is not the peer's fault: it has to know that it is gone.
+void lost_descriptors_end_the_link() {
+  Served served;
+  Raw peer(served.path);
+  peer.hello();
+  g_assert_true(peer.greeted());
+  const auto bytes = build(ArenaMade{1, 4096});
+  const std::vector<int> many(100, peer.half->fd.get());
+  iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};
+  std::vector<char> control(CMSG_SPACE(sizeof(int) * many.size()));
+  msghdr header{};
+  header.msg_iov = &part;
+  header.msg_iovlen = 1;
+  header.msg_control = control.data();
+  header.msg_controllen = control.size();
+  cmsghdr* rights = CMSG_FIRSTHDR(&header);
+  rights->cmsg_level = SOL_SOCKET;
+  rights->cmsg_type = SCM_RIGHTS;
+  rights->cmsg_len = CMSG_LEN(sizeof(int) * many.size());
+  std::memcpy(CMSG_DATA(rights), many.data(), sizeof(int) * many.size());
+  g_assert_cmpint(sendmsg(peer.channel.fd(), &header, MSG_NOSIGNAL), >, 0);
+  g_assert_true(peer.until([&] { return !peer.open; }));
+  g_assert_true(test::says(served.server.hung_up(), Failure::protocol,
+                           ": descriptors from the peer were lost"));
+  g_assert_true(std::holds_alternative<Refuse>(peer.got.back()));
 }
 
 void a_half_that_is_none_is_refused() {
@@ -330,6 +386,8 @@ int main(int argc, char** argv) {
       {{"/endpoint-peers/a-handshake-by-hand", a_handshake_by_hand},
        {"/endpoint-peers/what-is-no-greeting-is-refused", what_is_no_greeting_is_refused},
        {"/endpoint-peers/another-version-is-refused", another_version_is_refused},
+       {"/endpoint-peers/another-byte-order-is-refused", another_byte_order_is_refused},
+       {"/endpoint-peers/lost-descriptors-end-the-link", lost_descriptors_end_the_link},
        {"/endpoint-peers/a-half-that-is-none-is-refused", a_half_that_is_none_is_refused},
        {"/endpoint-peers/bad-manners-end-the-link", bad_manners_end_the_link},
        {"/endpoint-peers/a-sudden-end-is-seen-and-what-came-before-can-be-read",
