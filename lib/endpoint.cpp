@@ -17,6 +17,8 @@ constexpr auto kTryAgain = milliseconds(50);  // a client without a server
 constexpr auto kSayWaiting = seconds(2);
 constexpr auto kGreeting = seconds(5);  // for a handshake to complete
 constexpr size_t kMostConnections = 1024;
+constexpr size_t kMostGreeting = 64;  // of them before their handshake
+constexpr int kMostAccepts = 64;      // at once: who connects without end must not have the thread
 
 std::mutex registry_mutex;
 std::map<Endpoint::Key, std::weak_ptr<Endpoint>>& registry() {
@@ -269,7 +271,7 @@ void Endpoint::check_deadlines() {
 }
 
 void Endpoint::accept_clients() {
-  for (;;) {
+  for (int i = 0; i < kMostAccepts; ++i) {
     auto socket = listener_->accept();
     if (!socket || !*socket) return;  // out of descriptors: the client stays in the backlog
     auto peer = peer_of(*socket);
@@ -281,7 +283,27 @@ void Endpoint::accept_clients() {
     connection.peer = *peer;
     connection.greets_by = Clock::now() + kGreeting;
     connections_.emplace(fd, std::move(connection));
+    make_room_for_greetings();
   }
+}
+
+// Connections that say nothing must not keep out those who do: the oldest goes. A good client
+// greets as it connects; its greeting is read before it could be dropped for having said nothing.
+void Endpoint::make_room_for_greetings() {
+  const auto oldest = [this] {
+    size_t count = 0;
+    auto found = connections_.end();
+    for (auto it = connections_.begin(); it != connections_.end(); ++it) {
+      if (it->second.link) continue;
+      ++count;
+      if (found == connections_.end() || it->second.greets_by < found->second.greets_by) found = it;
+    }
+    return count > kMostGreeting ? found->first : -1;
+  };
+  const int fd = oldest();
+  if (fd < 0) return;
+  serve(fd, false);
+  if (oldest() == fd) drop(fd, Error{Failure::timeout, "the peer did not greet, and others wait"});
 }
 
 void Endpoint::try_connect() {

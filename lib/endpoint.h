@@ -101,6 +101,7 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   Deadline next_deadline();
   void check_deadlines();
   void accept_clients();
+  void make_room_for_greetings();
   void try_connect();
   bool handle(Connection& connection, Channel::Received received);
   Status greet_client(Connection& connection, const Hello& hello, const Fd& fd);

@@ -1,8 +1,10 @@
 // An endpoint and peers that are no endpoints: other versions, bad manners, sudden ends.
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <deque>
 #include <thread>
 
 #include "lib/layout.h"
@@ -279,6 +281,45 @@ void clients_that_come_and_go_do_no_harm() {
   g_assert_true(last.greeted());
 }
 
+// Far more than there may be: each that connects and says nothing pushes out an older one, and who
+// greets gets in.
+void thousands_that_say_nothing_keep_nobody_out() {
+  rlimit files{};
+  getrlimit(RLIMIT_NOFILE, &files);
+  const rlimit before = files;
+  files.rlim_cur = std::min<rlim_t>(files.rlim_max, 4096);
+  setrlimit(RLIMIT_NOFILE, &files);
+  // More than a server has connections, where we may have as many ourselves.
+  const size_t most = std::min<size_t>(1200, files.rlim_cur / 2 - 100);
+  Served served;
+  std::deque<Fd> silent;
+  const auto crowd = [&](int count) {
+    for (int i = 0; i < count; ++i) {
+      Fd socket;
+      g_assert_true(eventually([&] {  // while the backlog is full
+        auto connected = connect_to(served.path);
+        if (connected) socket = std::move(*connected);
+        return static_cast<bool>(socket);
+      }));
+      silent.push_back(std::move(socket));
+      if (silent.size() > most) silent.pop_front();
+    }
+  };
+  crowd(3000);
+  for (int i = 0; i < 20; ++i) {
+    Raw peer(served.path);
+    peer.hello();
+    crowd(100);
+    g_assert_true(peer.greeted());
+  }
+  // The oldest of those who are there has been dropped, the newest has not.
+  char byte = 0;
+  g_assert_true(eventually([&] { return recv(silent.front().get(), &byte, 1, 0) == 0; }));
+  g_assert_cmpint(recv(silent.back().get(), &byte, 1, 0), <, 0);
+  g_assert_cmpint(errno, ==, EAGAIN);
+  setrlimit(RLIMIT_NOFILE, &before);
+}
+
 void a_refusal_reaches_the_user() {
   Serving serving;
   {
@@ -393,6 +434,8 @@ int main(int argc, char** argv) {
        {"/endpoint-peers/a-sudden-end-is-seen-and-what-came-before-can-be-read",
         a_sudden_end_is_seen_and_what_came_before_can_be_read},
        {"/endpoint-peers/clients-that-come-and-go-do-no-harm", clients_that_come_and_go_do_no_harm},
+       {"/endpoint-peers/thousands-that-say-nothing-keep-nobody-out",
+        thousands_that_say_nothing_keep_nobody_out},
        {"/endpoint-peers/a-refusal-reaches-the-user", a_refusal_reaches_the_user},
        {"/endpoint-peers/a-server-that-goes-unheard-is-tried-again",
         a_server_that_goes_unheard_is_tried_again},
