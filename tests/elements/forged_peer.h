@@ -57,6 +57,9 @@ class ForgedPeer {
   // A frame in arena 1: its number in each byte, as those of a Harness.
   void publish_number(uint64_t number);
 
+  // Closes the connection, and keeps its memory.
+  void hang_up() { channel_.shut_down(); }
+
   // As a receiver: the receipt as it is.
   void give_back(uint64_t ticket);
 

@@ -1,5 +1,8 @@
 // A lane with a hostile peer at its other end: descriptors out of any range, indices that run
 // backwards or too far, receipts for what was never sent, twice, or for another peer.
+#include <sched.h>
+
+#include <atomic>
 #include <cstring>
 #include <limits>
 
@@ -196,6 +199,61 @@ TEST(write_indices_are_checked) {
         },
         kWriteIndex);
   }
+}
+
+// What follows a mistake is not read any more.
+TEST(nothing_comes_after_a_mistake) {
+  const Scene scene;
+  const Harness source(scene.src("role=server"));
+  source.play();
+  ForgedPeer peer(scene.path());
+  peer.greet_server(kSends);
+  peer.begin_stream();
+  peer.publish_number(1);
+  Descriptor mistake = frame();
+  mistake.kind = 9;
+  peer.publish(mistake);
+  for (int i = 0; i < 100; ++i) peer.publish(frame());
+  fail_unless_equals_uint64(source.pull_number(), 1);
+  peer.wait_hang_up();
+  const Harness good(scene.sink("role=client"));
+  good.push_number(200);
+  fail_unless_equals_uint64(source.pull_number(), 200);
+}
+
+// Its memory is still there: it could keep its reader to itself for ever.
+TEST(nothing_comes_from_a_peer_that_is_gone) {
+  const Scene scene;
+  const Harness source(scene.src("role=server"));
+  source.play();
+  ForgedPeer peer(scene.path());
+  peer.greet_server(kSends);
+  peer.begin_stream();
+  peer.publish_number(0);
+  fail_unless_equals_uint64(source.pull_number(), 0);
+  std::atomic<bool> over{false};
+  std::thread goes_on([&] {
+    while (!over)
+      if (peer.own().head - peer.theirs().taken < kSlots)
+        peer.publish(frame());
+      else
+        sched_yield();
+  });
+  source.pull();
+  peer.hang_up();
+  // Downstream drops what comes, else the harness would keep all of it.
+  fail_unless(test::becomes([&] {
+    while (GstBuffer* buffer = gst_harness_try_pull(source.get())) gst_buffer_unref(buffer);
+    return source.stat("peers") == 0;
+  }));
+  const Harness good(scene.sink("role=client"));
+  good.push_number(200);
+  fail_unless(test::becomes([&] {
+    const test::Ref<GstBuffer> buffer(gst_harness_try_pull(source.get()));
+    return buffer != nullptr && GST_BUFFER_OFFSET(buffer.get()) == 200;
+  }));
+  over = true;
+  goes_on.join();
 }
 
 // Whatever does not decide about memory may be anything, and is a matter of that stream alone.

@@ -292,22 +292,25 @@ void thousands_that_say_nothing_keep_nobody_out() {
   // More than a server has connections, where we may have as many ourselves.
   const size_t most = std::min<size_t>(1200, files.rlim_cur / 2 - 100);
   Served served;
+  const auto connect = [&] {
+    Fd socket;
+    g_assert_true(eventually([&] {  // while the backlog is full
+      auto connected = connect_to(served.path);
+      if (connected) socket = std::move(*connected);
+      return static_cast<bool>(socket);
+    }));
+    return socket;
+  };
   std::deque<Fd> silent;
   const auto crowd = [&](int count) {
     for (int i = 0; i < count; ++i) {
-      Fd socket;
-      g_assert_true(eventually([&] {  // while the backlog is full
-        auto connected = connect_to(served.path);
-        if (connected) socket = std::move(*connected);
-        return static_cast<bool>(socket);
-      }));
-      silent.push_back(std::move(socket));
+      silent.push_back(connect());
       if (silent.size() > most) silent.pop_front();
     }
   };
   crowd(3000);
   for (int i = 0; i < 20; ++i) {
-    Raw peer(served.path);
+    Raw peer(connect());
     peer.hello();
     crowd(100);
     g_assert_true(peer.greeted());
