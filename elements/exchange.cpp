@@ -1,5 +1,7 @@
 #include "elements/exchange.h"
 
+#include <algorithm>
+
 #include "gst/bytes.h"
 
 namespace gstmmap {
@@ -10,8 +12,9 @@ namespace {
 
 // In Note::kind: for the sink of a link's side, not for its source.
 constexpr uint32_t kForSink = 0x100;
-// That are not done yet, of all peers of an element; nobody who waits for answers has that many.
+// Of a peer, that are not done yet; nobody who waits for answers has that many.
 constexpr size_t kMostTasks = 4096;
+constexpr size_t kMostTaskBytes = 4 << 20;
 
 }  // namespace
 
@@ -45,13 +48,17 @@ void Exchange::take(const Link& link, Notice kind, std::span<const std::byte> by
   {
     const std::lock_guard lock(mutex_);
     if (!running_) return;
-    if (tasks_.size() < kMostTasks) {
-      Task task{link, kind, {bytes.begin(), bytes.end()}};
+    auto of = std::find_if(tasks_.begin(), tasks_.end(),
+                           [&](const Tasks& tasks) { return tasks.link == link; });
+    if (of == tasks_.end()) of = tasks_.insert(tasks_.end(), Tasks{link, {}, 0});
+    if (of->list.size() < kMostTasks && of->bytes + bytes.size() <= kMostTaskBytes) {
+      Task task{kind, {bytes.begin(), bytes.end()}};
+      of->bytes += bytes.size();
       // A flush overtakes what may be waiting for it.
       if (kind == Notice::flush_start)
-        tasks_.push_front(std::move(task));
+        of->list.push_front(std::move(task));
       else
-        tasks_.push_back(std::move(task));
+        of->list.push_back(std::move(task));
       came_.notify_one();
       return;
     }
@@ -79,19 +86,22 @@ void Exchange::on_disconnected(const Link& link) {
 }
 
 void Exchange::work() {
-  std::unique_lock lock(mutex_);
-  while (running_) {
-    if (tasks_.empty()) {
-      came_.wait(lock);  // for as long as the element runs
-      continue;
-    }
-    Task task = std::move(tasks_.front());
+  for (;;) {
+    std::unique_lock lock(mutex_);
+    came_.wait(lock, [&] { return !running_ || !tasks_.empty(); });  // while the element runs
+    if (!running_) return;
+    Tasks of = std::move(tasks_.front());
     tasks_.pop_front();
+    const Link link = of.link;
+    Task task = std::move(of.list.front());
+    of.list.pop_front();
+    of.bytes -= task.bytes.size();
+    // What a peer has asked that we hung up on is not worth the others' time.
+    const bool goes_on = !link->hung_up_because();
+    if (goes_on && !of.list.empty()) tasks_.push_back(std::exchange(of, {}));
     lock.unlock();
-    if (!handle_(task.link, task.kind, task.bytes))
-      task.link->hang_up("a notice that makes no sense");
-    task = {};
-    lock.lock();
+    if (goes_on && !handle_(link, task.kind, task.bytes))
+      link->hang_up("a notice that makes no sense");
   }
 }
 

@@ -2,8 +2,9 @@
 // the peer asks.
 //
 // Owned by an element. Threads: the endpoint's hands in notices and never waits; any other asks and
-// waits, but not for ever; one thread of our own works off what came, in order, because whatever it
-// calls in its pipeline may take locks and time. A peer that dies ends the questions to it.
+// waits, but not for ever; one thread of our own works off what came, each peer's in order and the
+// peers in turn, because whatever it calls in its pipeline may take locks and time. A peer that
+// dies ends the questions to it.
 #pragma once
 
 #include <condition_variable>
@@ -69,9 +70,13 @@ class Exchange {
     std::optional<Answer> answer;
   };
   struct Task {
-    Link link;
     Notice kind{};
     Bytes bytes;
+  };
+  struct Tasks {  // of one peer, at least one
+    Link link;
+    std::deque<Task> list;
+    size_t bytes = 0;
   };
   void work();
   void take_answer(const Link& link, std::span<const std::byte> bytes);
@@ -84,7 +89,7 @@ class Exchange {
   uint32_t last_id_ = 0;
   bool running_ = false;
   std::condition_variable came_;  // a task, or the end
-  std::deque<Task> tasks_;
+  std::deque<Tasks> tasks_;       // the first one's turn
   std::thread worker_;
 };
 

@@ -179,8 +179,9 @@ bool Source::turn() {
   if ((seen != handled_ || !current_) && !look_around(seen)) return false;
 
   // In this order: what was published before the peer stopped is found after that was seen.
-  const bool closing = !current_->alive() || !current_->peer_lanes().sends;
   ReceiveLane& lane = *current_->receive_lane();
+  const bool closing = !current_->alive() || !current_->peer_lanes().sends;
+  if (!current_->alive()) lane.close();
   auto took = lane.take(item_);
   if (!took) {
     break_off(took.error().text);
@@ -264,13 +265,16 @@ void Source::finish(const Error& why) {
   if (!link->alive() && link->peer_lanes().sends)
     post_peer_lost(element_, link->peer(), why.text, 0);
   current_.reset();
+  item_ = Incoming{};  // which may lie in an arena of that link
   pending_since_.reset();
   {
     const std::lock_guard lock(mutex_);
     const auto found =
         std::find_if(connections_.begin(), connections_.end(),
                      [&](const auto& connection) { return connection.link == link; });
-    if (found != connections_.end() && !link->alive()) connections_.erase(found);
+    // One that we hung up on is not read any more, whatever else it has published.
+    if (found != connections_.end() && (!link->alive() || link->hung_up_because()))
+      connections_.erase(found);
   }
   time_.forget();
   // Nobody ends a flush of a sender that is gone.

@@ -11,7 +11,7 @@ namespace mmaplink {
 namespace {
 
 constexpr size_t kMostPending = 4 << 20;  // bytes kept for a peer that does not read
-constexpr size_t kMostFds = 16;           // that came and were not asked for yet, and per recvmsg
+constexpr size_t kMostFds = 16;           // per recvmsg
 constexpr size_t kReadSize = 16 << 10;
 constexpr int kMostReads =
     16;  // at once: a peer that floods us must not have the thread for itself
@@ -123,7 +123,6 @@ Result<bool> Channel::read_some() {
     return Error{Failure::no_space,
                  "descriptors from the peer were lost: too many at once, or the limit of open "
                  "files is reached (ulimit -n)"};
-  if (input_fds_.size() > kMostFds) return wrong("the peer sent descriptors nobody asked for");
   return got > 0;
 }
 
@@ -154,6 +153,9 @@ Result<bool> Channel::receive(const std::function<bool(Received)>& each) {
       if (!*message) break;
       if (!each(std::move(**message))) return true;
     }
+    // A descriptor comes with the first byte of its message: what is left is of one that has begun.
+    if (input_fds_.size() > (input_used_ < input_.size() ? 1 : 0))
+      return wrong("the peer sent descriptors nobody asked for");
     if (!*open) return false;
     if (would_block_) return true;
   }

@@ -17,8 +17,9 @@ constexpr auto kTryAgain = milliseconds(50);  // a client without a server
 constexpr auto kSayWaiting = seconds(2);
 constexpr auto kGreeting = seconds(5);  // for a handshake to complete
 constexpr auto kAcceptAgain = milliseconds(100);
-// What has not greeted counts too, for as long as it may take.
-constexpr size_t kMostConnections = Endpoint::kMostClients + 64;
+constexpr size_t kMostGreeting = 64;  // before their handshake
+constexpr size_t kMostConnections = Endpoint::kMostClients + kMostGreeting;
+constexpr int kMostAccepts = 64;  // at once: who connects without end must not have the thread
 
 std::mutex registry_mutex;
 std::map<Endpoint::Key, std::weak_ptr<Endpoint>>& registry() {
@@ -297,7 +298,7 @@ void Endpoint::check_deadlines() {
 }
 
 void Endpoint::accept_clients() {
-  for (;;) {
+  for (int i = 0; i < kMostAccepts; ++i) {
     auto socket = listener_->accept();
     if (!socket) {
       // The client stays in the backlog, and the socket readable: not looked at for a while.
@@ -315,7 +316,27 @@ void Endpoint::accept_clients() {
     connection.peer = *peer;
     connection.greets_by = Clock::now() + kGreeting;
     connections_.emplace(fd, std::move(connection));
+    make_room_for_greetings();
   }
+}
+
+// Connections that say nothing must not keep out those who do: the oldest goes. A good client
+// greets as it connects; its greeting is read before it could be dropped for having said nothing.
+void Endpoint::make_room_for_greetings() {
+  const auto oldest = [this] {
+    size_t count = 0;
+    auto found = connections_.end();
+    for (auto it = connections_.begin(); it != connections_.end(); ++it) {
+      if (it->second.link) continue;
+      ++count;
+      if (found == connections_.end() || it->second.greets_by < found->second.greets_by) found = it;
+    }
+    return count > kMostGreeting ? found->first : -1;
+  };
+  const int fd = oldest();
+  if (fd < 0) return;
+  serve(fd, false);
+  if (oldest() == fd) drop(fd, Error{Failure::timeout, "the peer did not greet, and others wait"});
 }
 
 void Endpoint::try_connect() {
@@ -356,8 +377,7 @@ void Endpoint::serve(int fd, bool writable_only) {
   });
   if (!good) return;  // handle() has dropped it
   if (!open) {
-    if (open.error().failure == Failure::protocol && connection.link)
-      connection.link->hang_up(open.error().text);
+    refuse(connection, open.error());
     return drop(fd, open.error());
   }
   if (!*open)
@@ -395,13 +415,17 @@ bool Endpoint::handle(Connection& connection, Channel::Received received) {
     each_user([&](EndpointUser& user) { user.on_note(connection.link, *note); });
   }
   if (good) return true;
-  if (connection.link) {
-    connection.link->hang_up(good.error().text);
-  } else if (auto said = connection.channel->send(Refuse{good.error().text}); !said) {
-    // It is dropped all the same.
-  }
+  refuse(connection, good.error());
   drop(fd, good.error());
   return false;
+}
+
+// Says why to a peer that is about to be dropped.
+void Endpoint::refuse(const Connection& connection, const Error& why) {
+  if (connection.link) return connection.link->hang_up(why.text);
+  if (auto said = connection.channel->send(Refuse{why.text}); !said) {
+    // It is dropped all the same.
+  }
 }
 
 Status Endpoint::may_enter(const Connection& connection) const {

@@ -113,12 +113,14 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   Deadline next_deadline();
   void check_deadlines();
   void accept_clients();
+  void make_room_for_greetings();
   void try_connect();
   bool handle(Connection& connection, Channel::Received received);
   Status greet_client(Connection& connection, const Hello& hello, const Fd& fd);
   Status greeted_by_server(Connection& connection, const Welcome& welcome, const Fd& fd);
   Status may_enter(const Connection& connection) const;
   void serve(int fd, bool writable_only);
+  static void refuse(const Connection& connection, const Error& why);
   void drop(int fd, const Error& why);
   void adopt(Connection& connection, Lanes peer_lanes);
   void fail(const Error& why);

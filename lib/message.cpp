@@ -139,8 +139,13 @@ Result<std::optional<size_t>> message_size(std::span<const std::byte> bytes) {
   if (bytes.size() < kMessageHeader) return std::optional<size_t>();
   uint32_t size = 0;
   std::memcpy(&size, bytes.data(), sizeof size);
-  if (size < kMessageHeader || size > kMaxMessage)
-    return Error{Failure::protocol, "a control message of " + std::to_string(size) + " bytes"};
+  const auto fits = [](uint32_t bytes_of) {
+    return bytes_of >= kMessageHeader && bytes_of <= kMaxMessage;
+  };
+  if (!fits(size))
+    return Error{Failure::protocol,
+                 "a control message of " + std::to_string(size) + " bytes" +
+                     (fits(__builtin_bswap32(size)) ? ", or of another byte order" : "")};
   return std::optional<size_t>(size);
 }
 

@@ -28,7 +28,7 @@ Result<ReceiveLane::Take> ReceiveLane::take(Incoming& item) {
   while (!pending_) {
     auto left = behind();
     if (!left) return left.error();
-    if (*left == 0) return Take::nothing;
+    if (*left == 0 || (end_ && index_ >= *end_)) return Take::nothing;
 
     own_.claimed.store(index_ + 1, std::memory_order_relaxed);
     // SYNC: full fence, pairs with those in SendLane::withdraw_oldest and wait_for_room.
@@ -76,6 +76,12 @@ Result<ReceiveLane::Take> ReceiveLane::take(Incoming& item) {
     own_.latency_p99.store(latency_.percentile(0.99), std::memory_order_relaxed);
   }
   return Take::item;
+}
+
+void ReceiveLane::close() {
+  if (end_) return;
+  auto left = behind();
+  end_ = index_ + (left ? *left : 0);
 }
 
 bool ReceiveLane::empty() const {

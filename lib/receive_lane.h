@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <unordered_map>
 #include <vector>
@@ -68,6 +69,9 @@ class ReceiveLane {
 
   ReceiveLane(std::shared_ptr<SealedMemory> own, std::shared_ptr<const Mapping> peer);
 
+  // The peer is gone: what it has published until the first call of this is all there is, whatever
+  // it goes on writing. By the thread that takes.
+  void close();
   // Always with the same `item`: an item may have the bytes of the one before.
   Result<Take> take(Incoming& item);
   bool empty() const;  // for the thread that takes
@@ -99,8 +103,9 @@ class ReceiveLane {
   const Half& peer_;
   const Limits limits_;
 
-  uint64_t index_ = 0;    // the next descriptor
-  bool pending_ = false;  // the item that take() was given last waits for its arena
+  uint64_t index_ = 0;           // the next descriptor
+  std::optional<uint64_t> end_;  // closed: no descriptor from here on
+  bool pending_ = false;         // the item that take() was given last waits for its arena
   Spinner spinner_;
   uint32_t episode_ = 0;                         // of waiting, so that one episode is woken once
   std::shared_ptr<const PeerArena> last_arena_;  // what the last item lay in …

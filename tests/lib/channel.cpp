@@ -180,18 +180,24 @@ void a_missing_descriptor_is_an_error() {
   }
 }
 
-void more_descriptors_than_messages_are_an_error() {
-  SocketPair sockets;
-  Channel to(std::move(sockets.b));
+// With a message that carries none, one more than it carries, and two before it is complete.
+void descriptors_nobody_asked_for_are_an_error() {
   const Fd file = some_file();
-  Received got;
-  uint32_t sent = 0;
-  while (got.open && sent < 100) {
-    send_raw(sockets.a, build(note_of(sent++, 0)), {file.get()});
-    receive_more(to, got);
+  const Bytes note = build(note_of(1, 100));
+  const Bytes made = build(ArenaMade{1, 4096});
+  const struct {
+    std::span<const std::byte> bytes;
+    size_t fds;
+    size_t messages;
+  } all[] = {{note, 1, 1}, {made, 2, 1}, {made, 16, 1}, {std::span(made).first(3), 2, 0}};
+  for (const auto& [bytes, fds, messages] : all) {
+    SocketPair sockets;
+    Channel to(std::move(sockets.b));
+    send_raw(sockets.a, bytes, std::vector<int>(fds, file.get()));
+    const Received got = receive_all(to);
+    g_assert_cmpuint(got.messages.size(), ==, messages);
+    g_assert_true(fails(got.open, Failure::protocol, "the peer sent descriptors nobody asked for"));
   }
-  g_assert_cmpuint(sent, <, 100);
-  g_assert_true(fails(got.open, Failure::protocol, "the peer sent descriptors nobody asked for"));
 }
 
 // More at once than there is room for: the kernel drops some and says so. Those that came are
@@ -366,8 +372,8 @@ int main(int argc, char** argv) {
        {"/channel/arrives-byte-by-byte", arrives_byte_by_byte},
        {"/channel/partial-writes-go-on", partial_writes_go_on},
        {"/channel/a-missing-descriptor-is-an-error", a_missing_descriptor_is_an_error},
-       {"/channel/more-descriptors-than-messages-are-an-error",
-        more_descriptors_than_messages_are_an_error},
+       {"/channel/descriptors-nobody-asked-for-are-an-error",
+        descriptors_nobody_asked_for_are_an_error},
        {"/channel/lost-descriptors-are-an-error", lost_descriptors_are_an_error},
        {"/channel/a-full-descriptor-table-is-an-error", a_full_descriptor_table_is_an_error},
        {"/channel/garbage-is-an-error", garbage_is_an_error},

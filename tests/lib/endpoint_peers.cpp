@@ -1,7 +1,10 @@
 // An endpoint and peers that are no endpoints: other versions, bad manners, sudden ends.
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <deque>
 #include <thread>
 
 #include "lib/layout.h"
@@ -141,6 +144,61 @@ void another_version_is_refused() {
                          " of the link, the server version " + std::to_string(kVersion + 1)));
 }
 
+// It is told so before anything of it is believed.
+void another_byte_order_is_refused() {
+  const auto swapped = [](const Message& message) {
+    auto bytes = build(message);
+    for (size_t i = 0; i + 4 <= bytes.size(); i += 4)
+      std::reverse(bytes.begin() + static_cast<ptrdiff_t>(i),
+                   bytes.begin() + static_cast<ptrdiff_t>(i) + 4);
+    return bytes;
+  };
+  const auto send_to = [](const Fd& socket, const std::vector<std::byte>& bytes) {
+    g_assert_cmpint(send(socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL), ==,
+                    static_cast<ssize_t>(bytes.size()));
+  };
+  const std::string text = " bytes, or of another byte order";
+  Served served;
+  const Fd socket = must(connect_to(served.path));
+  const auto hello = swapped(Hello{kVersion, {false, true}});
+  send_to(socket, hello);
+  Raw peer(Fd(dup(socket.get())));
+  const uint32_t size = __builtin_bswap32(static_cast<uint32_t>(hello.size()));
+  g_assert_true(peer.refused("a control message of " + std::to_string(size) + text));
+
+  Serving serving;
+  const Fd client = serving.accept();
+  send_to(client, swapped(Welcome{kVersion, {true, false}}));
+  g_assert_true(says(serving.client.failed(), Failure::protocol, text));
+}
+
+// Also where it is not the peer's fault: it has to know that it is gone.
+void lost_descriptors_end_the_link() {
+  Served served;
+  Raw peer(served.path);
+  peer.hello();
+  g_assert_true(peer.greeted());
+  const auto bytes = build(ArenaMade{1, 4096});
+  const std::vector<int> many(100, peer.half->fd.get());
+  iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};
+  std::vector<char> control(CMSG_SPACE(sizeof(int) * many.size()));
+  msghdr header{};
+  header.msg_iov = &part;
+  header.msg_iovlen = 1;
+  header.msg_control = control.data();
+  header.msg_controllen = control.size();
+  cmsghdr* rights = CMSG_FIRSTHDR(&header);
+  rights->cmsg_level = SOL_SOCKET;
+  rights->cmsg_type = SCM_RIGHTS;
+  rights->cmsg_len = CMSG_LEN(sizeof(int) * many.size());
+  std::memcpy(CMSG_DATA(rights), many.data(), sizeof(int) * many.size());
+  g_assert_cmpint(sendmsg(peer.channel.fd(), &header, MSG_NOSIGNAL), >, 0);
+  g_assert_true(peer.until([&] { return !peer.open; }));
+  g_assert_true(test::says(served.server.hung_up(), Failure::protocol,
+                           ": descriptors from the peer were lost"));
+  g_assert_true(std::holds_alternative<Refuse>(peer.got.back()));
+}
+
 void a_half_that_is_none_is_refused() {
   const auto small = must(make_sealed("mmap-test", page_size()));
   const SocketPair no_memory;
@@ -221,6 +279,48 @@ void clients_that_come_and_go_do_no_harm() {
   Raw last(served.path);
   last.hello();
   g_assert_true(last.greeted());
+}
+
+// Far more than there may be: each that connects and says nothing pushes out an older one, and who
+// greets gets in.
+void thousands_that_say_nothing_keep_nobody_out() {
+  rlimit files{};
+  getrlimit(RLIMIT_NOFILE, &files);
+  const rlimit before = files;
+  files.rlim_cur = std::min<rlim_t>(files.rlim_max, 4096);
+  setrlimit(RLIMIT_NOFILE, &files);
+  // More than a server has connections, where we may have as many ourselves.
+  const size_t most = std::min<size_t>(1200, files.rlim_cur / 2 - 100);
+  Served served;
+  const auto connect = [&] {
+    Fd socket;
+    g_assert_true(eventually([&] {  // while the backlog is full
+      auto connected = connect_to(served.path);
+      if (connected) socket = std::move(*connected);
+      return static_cast<bool>(socket);
+    }));
+    return socket;
+  };
+  std::deque<Fd> silent;
+  const auto crowd = [&](int count) {
+    for (int i = 0; i < count; ++i) {
+      silent.push_back(connect());
+      if (silent.size() > most) silent.pop_front();
+    }
+  };
+  crowd(3000);
+  for (int i = 0; i < 20; ++i) {
+    Raw peer(connect());
+    peer.hello();
+    crowd(100);
+    g_assert_true(peer.greeted());
+  }
+  // The oldest of those who are there has been dropped, the newest has not.
+  char byte = 0;
+  g_assert_true(eventually([&] { return recv(silent.front().get(), &byte, 1, 0) == 0; }));
+  g_assert_cmpint(recv(silent.back().get(), &byte, 1, 0), <, 0);
+  g_assert_cmpint(errno, ==, EAGAIN);
+  setrlimit(RLIMIT_NOFILE, &before);
 }
 
 void a_refusal_reaches_the_user() {
@@ -333,11 +433,15 @@ int main(int argc, char** argv) {
       {{"/endpoint-peers/a-handshake-by-hand", a_handshake_by_hand},
        {"/endpoint-peers/what-is-no-greeting-is-refused", what_is_no_greeting_is_refused},
        {"/endpoint-peers/another-version-is-refused", another_version_is_refused},
+       {"/endpoint-peers/another-byte-order-is-refused", another_byte_order_is_refused},
+       {"/endpoint-peers/lost-descriptors-end-the-link", lost_descriptors_end_the_link},
        {"/endpoint-peers/a-half-that-is-none-is-refused", a_half_that_is_none_is_refused},
        {"/endpoint-peers/bad-manners-end-the-link", bad_manners_end_the_link},
        {"/endpoint-peers/a-sudden-end-is-seen-and-what-came-before-can-be-read",
         a_sudden_end_is_seen_and_what_came_before_can_be_read},
        {"/endpoint-peers/clients-that-come-and-go-do-no-harm", clients_that_come_and_go_do_no_harm},
+       {"/endpoint-peers/thousands-that-say-nothing-keep-nobody-out",
+        thousands_that_say_nothing_keep_nobody_out},
        {"/endpoint-peers/a-refusal-reaches-the-user", a_refusal_reaches_the_user},
        {"/endpoint-peers/a-server-that-goes-unheard-is-tried-again",
         a_server_that_goes_unheard_is_tried_again},

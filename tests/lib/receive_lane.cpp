@@ -60,6 +60,28 @@ void a_withdrawal_that_explains_nothing_is_refused() {
   }
 }
 
+// Of a peer that is gone only what it had published by then.
+void a_closed_lane_has_an_end() {
+  Lane lane;
+  for (uint64_t i = 0; i < 3; ++i) g_assert_true(put(lane.out(), frame(i)));
+  g_assert_true(lane.take() == Take::item);
+  lane.in().close();
+  for (uint64_t i = 3; i < 9; ++i) g_assert_true(put(lane.out(), frame(i)));
+  lane.in().close();
+  g_assert_true(lane.take_all() == (std::vector<uint64_t>{1, 2}));
+  // What never could be published is no reason to go on.
+  Lane other;
+  other.sender_half().head = ~uint64_t{0};
+  other.in().close();
+  other.sender_half().head = 0;
+  for (uint64_t i = 0; i < 2 * kSlots; ++i) {
+    put(other.out(), frame(i));
+    if (other.take() == Take::nothing) return;
+    other.in().give_back(other.item.descriptor.ticket);
+  }
+  g_assert_not_reached();
+}
+
 // Everything withdrawn that there is, and more: items are skipped, and no more than that.
 void withdrawing_too_much_skips_items() {
   Lane lane;
@@ -299,6 +321,7 @@ int main(int argc, char** argv) {
         a_write_index_out_of_the_ring_is_refused},
        {"/receive-lane/a-withdrawal-that-explains-nothing-is-refused",
         a_withdrawal_that_explains_nothing_is_refused},
+       {"/receive-lane/a-closed-lane-has-an-end", a_closed_lane_has_an_end},
        {"/receive-lane/withdrawing-too-much-skips-items", withdrawing_too_much_skips_items},
        {"/receive-lane/a-wrong-sequence-is-refused", a_wrong_sequence_is_refused},
        {"/receive-lane/too-many-bytes-are-refused", too_many_bytes_are_refused},
