@@ -4,40 +4,16 @@
 
 namespace test {
 
-namespace {
-
-std::string number(guint64 value) {
-  return value == GST_CLOCK_TIME_NONE ? "none" : std::to_string(value);
-}
-
 std::string taken(gchar* text) {
   const std::string copy = text != nullptr ? text : "(null)";
   g_free(text);
   return copy;
 }
 
-std::string of_metas(GstBuffer* buffer) {
-  std::vector<std::string> names;
-  gpointer state = nullptr;
-  while (const GstMeta* meta = gst_buffer_iterate_meta(buffer, &state)) {
-    std::string name = g_type_name(meta->info->api);
-    if (meta->info->api == GST_VIDEO_META_API_TYPE) {
-      const auto* video = reinterpret_cast<const GstVideoMeta*>(meta);
-      // mmapsink always offers it, so that padded frames pass. Where there is no padding it says
-      // nothing that the caps do not say.
-      GstVideoInfo plain;
-      gst_video_info_set_format(&plain, video->format, video->width, video->height);
-      if (std::equal(video->stride, video->stride + video->n_planes, plain.stride)) continue;
-      name += ":" + std::to_string(video->width) + "x" + std::to_string(video->height);
-      for (guint i = 0; i < video->n_planes; ++i)
-        name += "/" + std::to_string(video->offset[i]) + "+" + std::to_string(video->stride[i]);
-    }
-    names.push_back(std::move(name));
-  }
-  std::sort(names.begin(), names.end());
-  std::string all;
-  for (const auto& name : names) all += " " + name;
-  return all;
+namespace {
+
+std::string number(guint64 value) {
+  return value == GST_CLOCK_TIME_NONE ? "none" : std::to_string(value);
 }
 
 std::string of_buffer(GstBuffer* buffer) {
@@ -52,7 +28,7 @@ std::string of_buffer(GstBuffer* buffer) {
   return "buffer " + number(GST_BUFFER_PTS(buffer)) + " " + number(GST_BUFFER_DTS(buffer)) + " " +
          number(GST_BUFFER_DURATION(buffer)) + " " + number(GST_BUFFER_OFFSET(buffer)) + " " +
          number(GST_BUFFER_OFFSET_END(buffer)) + " flags " + std::to_string(flags) + " " +
-         std::to_string(gst_buffer_get_size(buffer)) + " " + hash + of_metas(buffer);
+         std::to_string(gst_buffer_get_size(buffer)) + " " + hash + text_of_metas(buffer);
 }
 
 std::string of_segment(const GstSegment& segment) {

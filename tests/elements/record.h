@@ -39,6 +39,12 @@ class Record {
   gulong probe_;
 };
 
+// Of a buffer, each behind a blank: names, and what those say whose kind is known.
+std::string text_of_metas(GstBuffer* buffer);
+
+// A text of GLib's, which is freed.
+std::string taken(gchar* text);
+
 // Fails the test where they differ, and shows where.
 void check_same(const std::vector<std::string>& whole, const std::vector<std::string>& cut,
                 const std::string& name);
