@@ -35,7 +35,7 @@ std::string of_segment(const GstSegment& segment) {
   return std::string(gst_format_get_name(segment.format)) + " rate " +
          std::to_string(segment.rate) + "*" + std::to_string(segment.applied_rate) + " flags " +
          std::to_string(segment.flags) + " base " + number(segment.base) + " offset " +
-         number(segment.offset) + " " + number(segment.start) + "-" + number(segment.stop) +
+         number(segment.offset) + " start " + number(segment.start) + "-" + number(segment.stop) +
          " time " + number(segment.time) + " position " + number(segment.position) + " duration " +
          number(segment.duration);
 }
@@ -166,20 +166,35 @@ void Record::ask(const Pipeline& pipeline) {
   // A sink that does not count in time asks upstream, which may be ahead of it by a queue.
   const bool has_position =
       counts_time_ && gst_element_query_position(pipeline.get(), GST_FORMAT_TIME, &value);
-  answers_.push_back("position " + (has_position ? std::to_string(value) : "none"));
+  answers_.push_back("answer position " + (has_position ? std::to_string(value) : "none"));
   const bool has_duration = gst_element_query_duration(pipeline.get(), GST_FORMAT_TIME, &value);
-  answers_.push_back("duration " + (has_duration ? std::to_string(value) : "none"));
-  const Ref<GstQuery> seeking(gst_query_new_seeking(GST_FORMAT_TIME));
-  std::string line = "seeking none";
-  if (gst_element_query(pipeline.get(), seeking.get())) {
-    gboolean seekable = FALSE;
-    gint64 start = 0;
-    gint64 end = 0;
-    gst_query_parse_seeking(seeking.get(), nullptr, &seekable, &start, &end);
-    line = "seeking " + std::to_string(seekable) + " " + std::to_string(start) + " " +
-           std::to_string(end);
+  answers_.push_back("answer duration " + (has_duration ? std::to_string(value) : "none"));
+  // The whole structure of an answer, where there is one.
+  const auto note = [&](GstQuery* query, bool is_answered) {
+    const Ref<GstQuery> owned(query);
+    answers_.push_back(
+        std::string("answer ") + GST_QUERY_TYPE_NAME(query) + " " +
+        (is_answered ? taken(gst_structure_to_string(gst_query_get_structure(query))) : "none"));
+  };
+  GstQuery* query = gst_query_new_latency();
+  note(query, gst_element_query(pipeline.get(), query) != FALSE);
+  for (const GstFormat format : {GST_FORMAT_TIME, GST_FORMAT_BYTES, GST_FORMAT_DEFAULT}) {
+    query = gst_query_new_seeking(format);
+    note(query, gst_element_query(pipeline.get(), query) != FALSE);
+    // And what the element before the sink answers.
+    query = gst_query_new_duration(format);
+    note(query, gst_pad_peer_query(pad_, query) != FALSE);
+    query = gst_query_new_convert(format, 1000000, GST_FORMAT_TIME);
+    note(query, gst_pad_peer_query(pad_, query) != FALSE);
+    query = gst_query_new_convert(GST_FORMAT_TIME, GST_SECOND, format);
+    note(query, gst_pad_peer_query(pad_, query) != FALSE);
   }
-  answers_.push_back(line);
+  query = gst_query_new_segment(GST_FORMAT_TIME);
+  note(query, gst_pad_peer_query(pad_, query) != FALSE);
+  query = gst_query_new_formats();
+  note(query, gst_pad_peer_query(pad_, query) != FALSE);
+  query = gst_query_new_caps(nullptr);
+  note(query, gst_pad_peer_query(pad_, query) != FALSE);
 }
 
 void check_same(const std::vector<std::string>& whole, const std::vector<std::string>& cut,

@@ -1,0 +1,53 @@
+// Pipelines that are the same whole and cut in two: what they are, and how they are compared. The
+// near half may run in this process or in another.
+//
+// In all lines @ stands for the directory of the test.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/elements/record.h"
+
+namespace test::cut {
+
+using Lines = std::vector<std::string>;
+
+struct Case {
+  const char* name;
+  // Elements, or several that stay together. Most pipelines are one chain; more are cut at the
+  // same place each, and each cut is a link of its own.
+  std::vector<std::vector<std::string>> chains;
+  size_t first = 1;  // the first place to cut at, behind that many elements
+  // What is done to the far pipeline, or the whole one, once it has prerolled.
+  std::function<void(const Pipeline&)> scenario = {};
+  Lines films = {};  // pipelines that run before, for the files they write
+  // What the chains go to: without it a sink each, end0 and so on; with it an element "join" in
+  // here, and the sinks are in here too.
+  std::string tail = {};
+  bool is_live = false;
+  // What is done to the pipeline with the beginning of the chains, before it runs.
+  std::function<void(const Pipeline&)> prepare = {};
+};
+
+const std::vector<Case>& cases();
+
+size_t last_place(const Case& what);
+std::string whole_line(const Case& what, const std::string& directory);
+std::string near_line(const Case& what, size_t place, const std::string& directory);
+std::string far_line(const Case& what, size_t place, const std::string& directory);
+
+// A near half that runs until this is gone.
+using Near = std::shared_ptr<void>;
+// Fails the test where the pipeline that is cut at one of the places differs from the whole one.
+void check(const Case& what, const std::string& directory,
+           const std::function<Near(size_t place)>& start);
+
+// A test of its own for each case: `function` with the number of it.
+struct Tests {
+  explicit Tests(TFun function);
+};
+
+}  // namespace test::cut
