@@ -34,6 +34,20 @@ struct Case {
 
 const std::vector<Case>& cases();
 
+// The parts of the table.
+std::vector<Case> media_cases();
+std::vector<Case> text_cases();
+std::vector<Case> file_cases();
+std::vector<Case> live_cases();
+
+inline constexpr auto kVideo =
+    "videotestsrc num-buffers=20 pattern=ball ! video/x-raw,format=I420,width=320,height=240,"
+    "framerate=25/1";
+inline constexpr auto kAudio = "audiotestsrc num-buffers=20 ! audio/x-raw,rate=48000,channels=2";
+inline constexpr auto kEncoder = "x264enc threads=1 key-int-max=10 bframes=0";
+inline constexpr auto kQuickEncoder = "x264enc threads=1 tune=zerolatency";
+inline constexpr auto kDecoder = "avdec_h264 max-threads=1";
+
 size_t last_place(const Case& what);
 std::string whole_line(const Case& what, const std::string& directory);
 std::string near_line(const Case& what, size_t place, const std::string& directory);

@@ -27,6 +27,16 @@ std::string end(const Case& what, size_t chain) {
          std::to_string(chain) + " ";
 }
 
+Lines ends(const Pipeline& pipeline) {
+  Lines names;
+  for (;;) {
+    const std::string name = "end" + std::to_string(names.size());
+    const Ref<GstElement> found(gst_bin_get_by_name(GST_BIN(pipeline.get()), name.c_str()));
+    if (found == nullptr) return names;
+    names.push_back(name);
+  }
+}
+
 std::string link(size_t chain) { return " socket-path=@/link" + std::to_string(chain) + " "; }
 
 // Another base time is another running time for the same instant, and a link adds a millisecond to
@@ -48,8 +58,8 @@ void to_live(std::string& line, bool is_cut) {
 // To the end of the stream, or of the segment: what came to each of the sinks.
 std::vector<Lines> play(const Case& what, const Pipeline& pipeline, bool is_cut) {
   std::vector<std::unique_ptr<Record>> records;
-  for (size_t i = 0; i < what.chains.size(); ++i)
-    records.push_back(std::make_unique<Record>(pipeline, ("end" + std::to_string(i)).c_str()));
+  for (const auto& name : ends(pipeline))
+    records.push_back(std::make_unique<Record>(pipeline, name.c_str()));
   const auto ask = [&] {
     for (const auto& record : records) record->ask(pipeline);
   };
@@ -135,8 +145,19 @@ void check(const Case& what, const std::string& directory,
     const auto cut = play(what, far, true);
     for (size_t i = 0; i < whole.size(); ++i)
       check_same(whole[i], cut[i],
-                 std::string(what.name) + ", cut behind " + what.chains[i][place - 1]);
+                 std::string(what.name) + ", cut behind " + what.chains.front()[place - 1] +
+                     ", end " + std::to_string(i));
   }
+}
+
+const std::vector<Case>& cases() {
+  static const std::vector<Case> all = [] {
+    std::vector<Case> table;
+    for (const auto part : {media_cases, text_cases, file_cases, live_cases})
+      for (auto& one : part()) table.push_back(std::move(one));
+    return table;
+  }();
+  return all;
 }
 
 Tests::Tests(TFun function) {
