@@ -24,10 +24,12 @@ struct Case {
   // What is done to the far pipeline, or the whole one, once it has prerolled.
   std::function<void(const Pipeline&)> scenario = {};
   Lines films = {};  // pipelines that run before, for the files they write
-  // What the chains go to: without it a sink each, end0 and so on; with it an element "join" in
-  // here, and the sinks are in here too.
+  // What the chains go to: without it a sink each, end0 and so on; with it these pads of an element
+  // "join" in here, and the sinks are in here too.
   std::string tail = {};
+  Lines pads = {};
   bool is_live = false;
+  bool has_dates = true;  // and not the date of each run
   // What is done to the pipeline with the beginning of the chains, before it runs.
   std::function<void(const Pipeline&)> prepare = {};
 };
@@ -53,11 +55,11 @@ std::string whole_line(const Case& what, const std::string& directory);
 std::string near_line(const Case& what, size_t place, const std::string& directory);
 std::string far_line(const Case& what, size_t place, const std::string& directory);
 
-// A near half that runs until this is gone.
+// A near half that runs until this is gone, and who starts it.
 using Near = std::shared_ptr<void>;
+using Start = std::function<Near(size_t place)>;
 // Fails the test where the pipeline that is cut at one of the places differs from the whole one.
-void check(const Case& what, const std::string& directory,
-           const std::function<Near(size_t place)>& start);
+void check(const Case& what, const std::string& directory, const Start& start);
 
 // A test of its own for each case: `function` with the number of it.
 struct Tests {

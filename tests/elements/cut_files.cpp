@@ -18,7 +18,7 @@ constexpr auto kFilmWithSound =
     "videotestsrc num-buffers=100 ! video/x-raw,format=I420,width=64,height=48,framerate=10/1 "
     "! x264enc threads=1 key-int-max=10 bframes=0 ! h264parse ! matroskamux name=mux "
     "! filesink location=@/both.mkv "
-    "audiotestsrc num-buffers=100 samplesperbuffer=4800 ! audio/x-raw,rate=48000 ! opusenc ! mux.";
+    "audiotestsrc num-buffers=100 samplesperbuffer=4800 ! audio/x-raw,rate=48000 ! flacenc ! mux.";
 // A demuxer wants its file for itself: it reads where it likes. The places are behind it.
 constexpr size_t kBehindDemuxer = 2;
 
@@ -66,6 +66,29 @@ void change_rate(const Pipeline& pipeline) {
   gst_object_unref(pad);
 }
 
+// Seeks by one of the sinks, as playbin does; it is over when both have flushed.
+Scenario seek_by_one(gdouble rate, gint64 start, gint64 stop = -1) {
+  return [=](const Pipeline& pipeline) {
+    fail_unless(
+        gst_element_seek(pipeline.element("end0"), rate, GST_FORMAT_TIME,
+                         static_cast<GstSeekFlags>(GST_SEEK_FLAG_FLUSH | GST_SEEK_FLAG_ACCURATE),
+                         GST_SEEK_TYPE_SET, start, GST_SEEK_TYPE_SET, stop));
+    for (const char* end : {"end0", "end1"}) {
+      GstPad* pad = gst_element_get_static_pad(pipeline.element(end), "sink");
+      fail_unless(becomes([&] {
+        const Ref<GstEvent> event(gst_pad_get_sticky_event(pad, GST_EVENT_SEGMENT, 0));
+        if (event == nullptr) return false;
+        const GstSegment* segment = nullptr;
+        gst_event_parse_segment(event.get(), &segment);
+        return segment->start == static_cast<guint64>(start);
+      }));
+      gst_object_unref(pad);
+    }
+    fail_unless(gst_element_get_state(pipeline.get(), nullptr, nullptr, 10 * GST_SECOND) ==
+                GST_STATE_CHANGE_SUCCESS);
+  };
+}
+
 Case of_film(const char* name, Scenario scenario) {
   return {.name = name,
           .chains = {{"filesrc location=@/film.mkv", "matroskademux", "h264parse", kDecoder,
@@ -79,7 +102,7 @@ Case of_both(const char* name, Scenario scenario) {
   return {.name = name,
           .chains = {{"filesrc location=@/both.mkv ! matroskademux name=demux demux.video_0",
                       "queue", "h264parse", kDecoder},
-                     {"demux.audio_0", "queue", "opusparse", "opusdec"}},
+                     {"demux.audio_0", "queue", "flacparse", "flacdec"}},
           .scenario = std::move(scenario),
           .films = {kFilmWithSound}};
 }
@@ -114,13 +137,12 @@ std::vector<Case> file_cases() {
       of_film("file_with_steps_of_time", steps(GST_FORMAT_TIME, GST_SECOND / 2)),
       of_film("file_with_fast_steps", steps(GST_FORMAT_TIME, GST_SECOND, 2.0)),
       of_both("file_over_two_links", {}),
-      of_both("file_over_two_links_with_a_seek", seek(1.0, GST_SEEK_FLAG_ACCURATE, 4 * GST_SECOND)),
-      of_both("file_over_two_links_backwards",
-              seek(-1.0, GST_SEEK_FLAG_ACCURATE, GST_SECOND, 5 * GST_SECOND)),
+      of_both("file_over_two_links_with_a_seek", seek_by_one(1.0, 4 * GST_SECOND)),
+      of_both("file_over_two_links_backwards", seek_by_one(-1.0, GST_SECOND, 5 * GST_SECOND)),
       of_bytes("file_as_bytes", {}),
-      of_bytes("file_as_bytes_with_a_seek", seek(1.0, GST_SEEK_FLAG_KEY_UNIT, 4 * GST_SECOND)),
       {.name = "tags_of_mp3",
-       .chains = {{"filesrc location=@/song.mp3 ! id3demux", "mpegaudioparse", "mpg123audiodec"}},
+       .chains = {{"filesrc location=@/song.mp3 ! id3demux ! queue", "mpegaudioparse",
+                   "mpg123audiodec"}},
        .films = {mp3}},
       {.name = "tags_of_ogg",
        .chains = {{"filesrc location=@/song.ogg ! oggdemux", "vorbisdec", "audioconvert"}},

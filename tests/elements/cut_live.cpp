@@ -43,11 +43,13 @@ std::vector<Case> live_cases() {
        .prepare = start_at_zero},
       // The file begins with 0 whatever running time it is.
       {.name = "live_audio_and_video_in_a_file",
-       .chains = {{kLiveVideo, kQuickEncoder, "h264parse"}, {kLiveAudio, "opusenc", "opusparse"}},
+       .chains = {{kLiveVideo, "jpegenc", "jpegparse"}, {kLiveAudio, "opusenc", "opusparse"}},
        .tail = "matroskamux name=join offset-to-zero=true ! matroskademux name=demux "
                "demux.video_0 ! queue ! fakesink name=end0 "
                "demux.audio_0 ! queue ! fakesink name=end1",
+       .pads = {"video_0", "audio_0"},
        .is_live = true,
+       .has_dates = false,
        .prepare = start_at_zero},
   };
 }

@@ -30,7 +30,8 @@ std::vector<Case> text_cases() {
       // Each over a link of its own.
       {.name = "subtitles_over_video",
        .chains = {{kVideo, "identity"}, {kText, "subparse"}},
-       .tail = "textoverlay name=join ! fakesink name=end0"},
+       .tail = "textoverlay name=join ! fakesink name=end0",
+       .pads = {"video_sink", "text_sink"}},
       {.name = "captions",
        .chains = {{kCaptions, "ccconverter", "closedcaption/x-cea-708,format=cc_data",
                    "ccconverter", "closedcaption/x-cea-608,format=s334-1a"}}},
@@ -41,7 +42,8 @@ std::vector<Case> text_cases() {
       {.name = "captions_taken_out",
        .chains = {{captions_708, "identity"}},
        .tail = "ccextractor name=join join.src ! queue ! fakesink name=end0 "
-               "join.caption ! queue ! fakesink name=end1"},
+               "join.caption ! queue ! fakesink name=end1",
+       .pads = {"sink"}},
       {.name = "captions_in_line_21",
        .chains = {{captioned("format=UYVY,width=720,height=525,interlace-mode=interleaved",
                              "x-cea-608,format=s334-1a"),

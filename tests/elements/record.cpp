@@ -1,6 +1,7 @@
 #include "tests/elements/record.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace test {
 
@@ -40,6 +41,22 @@ std::string of_segment(const GstSegment& segment) {
          number(segment.duration);
 }
 
+std::string of_collection(GstStreamCollection* collection) {
+  std::string all;
+  for (guint i = 0; i < gst_stream_collection_get_size(collection); ++i) {
+    GstStream* stream = gst_stream_collection_get_stream(collection, i);
+    GstCaps* caps = gst_stream_get_caps(stream);
+    GstTagList* tags = gst_stream_get_tags(stream);
+    all += " " + std::to_string(gst_stream_get_stream_type(stream)) + " flags " +
+           std::to_string(gst_stream_get_stream_flags(stream)) + " " +
+           taken(caps != nullptr ? gst_caps_to_string(caps) : nullptr) + " " +
+           taken(tags != nullptr ? gst_tag_list_to_string(tags) : nullptr);
+    gst_clear_caps(&caps);
+    gst_clear_tag_list(&tags);
+  }
+  return all;
+}
+
 std::string of_event(GstEvent* event) {
   const std::string name = GST_EVENT_TYPE_NAME(event);
   switch (GST_EVENT_TYPE(event)) {
@@ -70,11 +87,28 @@ std::string of_event(GstEvent* event) {
       gst_tag_list_unref(lasting);
       return name + " scope " + std::to_string(gst_tag_list_get_scope(tags)) + " " + text;
     }
+    case GST_EVENT_STREAM_COLLECTION: {
+      GstStreamCollection* collection = nullptr;
+      gst_event_parse_stream_collection(event, &collection);
+      const Ref<GstStreamCollection> owned(collection);
+      return name + of_collection(collection);
+    }
     default:
       if (const GstStructure* structure = gst_event_get_structure(event))
         return name + " " + taken(gst_structure_to_string(structure));
       return name;
   }
+}
+
+// Sticky events that are sent again without anything new.
+bool is_repeatable(GstEventType type) {
+  return type == GST_EVENT_TAG || type == GST_EVENT_INSTANT_RATE_CHANGE;
+}
+
+// What a pad keeps one of.
+std::string kind(const std::string& line) {
+  const bool is_tag = line.starts_with("tag scope");
+  return line.substr(0, is_tag ? sizeof "tag scope 0" - 1 : line.find(' '));
 }
 
 }  // namespace
@@ -108,14 +142,15 @@ GstPadProbeReturn Record::see(GstPad*, GstPadProbeInfo* info, gpointer data) {
       self.counts_time_ = segment->format == GST_FORMAT_TIME;
     }
     std::string line = of_event(event);
-    if (GST_EVENT_TYPE(event) == GST_EVENT_TAG) {
-      // Said again, as after a measurement.
-      if (line == self.last_tags_) return GST_PAD_PROBE_OK;
-      self.last_tags_ = line;
-    }
+    if (is_repeatable(GST_EVENT_TYPE(event)) && !self.is_news(line)) return GST_PAD_PROBE_OK;
     self.add(std::move(line));
   }
   return GST_PAD_PROBE_OK;
+}
+
+bool Record::is_news(const std::string& line) {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(last_[kind(line)], line) != line;
 }
 
 void Record::add(std::string line) {
@@ -129,7 +164,7 @@ std::vector<std::string> Record::lines() const {
   // A reader that comes after the first events gets them as a pad that is linked late does: the
   // last of each kind, in GStreamer's own order of sticky events.
   const auto rank = [](const std::string& line) {
-    const std::string kinds[] = {"stream-start", "caps", "segment "};
+    const std::string kinds[] = {"stream-start", "caps", "segment ", "tag scope 0", "tag scope 1"};
     const auto found = std::find_if(std::begin(kinds), std::end(kinds),
                                     [&](const auto& kind) { return line.starts_with(kind); });
     return found - std::begin(kinds);
@@ -139,10 +174,6 @@ std::vector<std::string> Record::lines() const {
   });
   std::stable_sort(all.begin(), data,
                    [&](const auto& one, const auto& other) { return rank(one) < rank(other); });
-  const auto kind = [](const std::string& line) {
-    const bool is_tag = line.starts_with("tag scope");
-    return line.substr(0, is_tag ? sizeof "tag scope 0" - 1 : line.find(' '));
-  };
   auto kept = all.begin();
   for (auto line = all.begin(); line != data; ++line) {
     const bool is_last =
@@ -182,8 +213,6 @@ void Record::ask(const Pipeline& pipeline) {
     query = gst_query_new_seeking(format);
     note(query, gst_element_query(pipeline.get(), query) != FALSE);
     // And what the element before the sink answers.
-    query = gst_query_new_duration(format);
-    note(query, gst_pad_peer_query(pad_, query) != FALSE);
     query = gst_query_new_convert(format, 1000000, GST_FORMAT_TIME);
     note(query, gst_pad_peer_query(pad_, query) != FALSE);
     query = gst_query_new_convert(GST_FORMAT_TIME, GST_SECOND, format);
