@@ -135,8 +135,8 @@ std::string near_line(const Case& what, size_t place, const std::string& directo
 std::string far_line(const Case& what, size_t place, const std::string& directory) {
   std::string line;
   for (size_t i = 0; i < what.chains.size(); ++i)
-    line += std::string("mmapsrc ") + (what.is_live ? "" : "is-live=false") + link(i) +
-            joined(what.chains[i], place, what.chains[i].size()) + end(what, i);
+    line += "mmapsrc name=far" + std::to_string(i) + (what.is_live ? "" : " is-live=false") +
+            link(i) + joined(what.chains[i], place, what.chains[i].size()) + end(what, i);
   return in(directory, line + what.tail);
 }
 
