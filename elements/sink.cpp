@@ -383,12 +383,14 @@ GstFlowReturn Sink::send_to(Reader& reader, GstBuffer* buffer, bool& dropped) {
   for (;;) {
     Published sent = Published::interrupted;
     if (send_stickies(reader)) {
-      // A decoder can do nothing with what depends on frames that it has not got.
-      if (!reader.has_begun && GST_BUFFER_FLAG_IS_SET(buffer, GST_BUFFER_FLAG_DELTA_UNIT)) {
+      // A decoder can do nothing with what depends on frames that it has not got. Headers depend on
+      // nothing, whatever else their muxer calls them.
+      const bool depends = GST_BUFFER_FLAG_IS_SET(buffer, GST_BUFFER_FLAG_DELTA_UNIT);
+      if (!reader.has_begun && depends && !GST_BUFFER_FLAG_IS_SET(buffer, GST_BUFFER_FLAG_HEADER)) {
         ask_for_key_frame();
         return GST_FLOW_OK;
       }
-      reader.has_begun = true;
+      reader.has_begun = reader.has_begun || !depends;
       Outgoing item = payload_.outgoing(buffer);
       item.may_repeat = active_.leaky != mmaplink::Leaky::downstream;
       if (reader.has_missed) item.descriptor.flags |= GST_BUFFER_FLAG_DISCONT;

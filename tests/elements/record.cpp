@@ -1,14 +1,9 @@
 #include "tests/elements/record.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace test {
-
-namespace {
-
-std::string number(guint64 value) {
-  return value == GST_CLOCK_TIME_NONE ? "none" : std::to_string(value);
-}
 
 std::string taken(gchar* text) {
   const std::string copy = text != nullptr ? text : "(null)";
@@ -16,28 +11,10 @@ std::string taken(gchar* text) {
   return copy;
 }
 
-std::string of_metas(GstBuffer* buffer) {
-  std::vector<std::string> names;
-  gpointer state = nullptr;
-  while (const GstMeta* meta = gst_buffer_iterate_meta(buffer, &state)) {
-    std::string name = g_type_name(meta->info->api);
-    if (meta->info->api == GST_VIDEO_META_API_TYPE) {
-      const auto* video = reinterpret_cast<const GstVideoMeta*>(meta);
-      // mmapsink always offers it, so that padded frames pass. Where there is no padding it says
-      // nothing that the caps do not say.
-      GstVideoInfo plain;
-      gst_video_info_set_format(&plain, video->format, video->width, video->height);
-      if (std::equal(video->stride, video->stride + video->n_planes, plain.stride)) continue;
-      name += ":" + std::to_string(video->width) + "x" + std::to_string(video->height);
-      for (guint i = 0; i < video->n_planes; ++i)
-        name += "/" + std::to_string(video->offset[i]) + "+" + std::to_string(video->stride[i]);
-    }
-    names.push_back(std::move(name));
-  }
-  std::sort(names.begin(), names.end());
-  std::string all;
-  for (const auto& name : names) all += " " + name;
-  return all;
+namespace {
+
+std::string number(guint64 value) {
+  return value == GST_CLOCK_TIME_NONE ? "none" : std::to_string(value);
 }
 
 std::string of_buffer(GstBuffer* buffer) {
@@ -52,16 +29,32 @@ std::string of_buffer(GstBuffer* buffer) {
   return "buffer " + number(GST_BUFFER_PTS(buffer)) + " " + number(GST_BUFFER_DTS(buffer)) + " " +
          number(GST_BUFFER_DURATION(buffer)) + " " + number(GST_BUFFER_OFFSET(buffer)) + " " +
          number(GST_BUFFER_OFFSET_END(buffer)) + " flags " + std::to_string(flags) + " " +
-         std::to_string(gst_buffer_get_size(buffer)) + " " + hash + of_metas(buffer);
+         std::to_string(gst_buffer_get_size(buffer)) + " " + hash + text_of_metas(buffer);
 }
 
 std::string of_segment(const GstSegment& segment) {
   return std::string(gst_format_get_name(segment.format)) + " rate " +
          std::to_string(segment.rate) + "*" + std::to_string(segment.applied_rate) + " flags " +
          std::to_string(segment.flags) + " base " + number(segment.base) + " offset " +
-         number(segment.offset) + " " + number(segment.start) + "-" + number(segment.stop) +
+         number(segment.offset) + " start " + number(segment.start) + "-" + number(segment.stop) +
          " time " + number(segment.time) + " position " + number(segment.position) + " duration " +
          number(segment.duration);
+}
+
+std::string of_collection(GstStreamCollection* collection) {
+  std::string all;
+  for (guint i = 0; i < gst_stream_collection_get_size(collection); ++i) {
+    GstStream* stream = gst_stream_collection_get_stream(collection, i);
+    GstCaps* caps = gst_stream_get_caps(stream);
+    GstTagList* tags = gst_stream_get_tags(stream);
+    all += " " + std::to_string(gst_stream_get_stream_type(stream)) + " flags " +
+           std::to_string(gst_stream_get_stream_flags(stream)) + " " +
+           taken(caps != nullptr ? gst_caps_to_string(caps) : nullptr) + " " +
+           taken(tags != nullptr ? gst_tag_list_to_string(tags) : nullptr);
+    gst_clear_caps(&caps);
+    gst_clear_tag_list(&tags);
+  }
+  return all;
 }
 
 std::string of_event(GstEvent* event) {
@@ -94,11 +87,28 @@ std::string of_event(GstEvent* event) {
       gst_tag_list_unref(lasting);
       return name + " scope " + std::to_string(gst_tag_list_get_scope(tags)) + " " + text;
     }
+    case GST_EVENT_STREAM_COLLECTION: {
+      GstStreamCollection* collection = nullptr;
+      gst_event_parse_stream_collection(event, &collection);
+      const Ref<GstStreamCollection> owned(collection);
+      return name + of_collection(collection);
+    }
     default:
       if (const GstStructure* structure = gst_event_get_structure(event))
         return name + " " + taken(gst_structure_to_string(structure));
       return name;
   }
+}
+
+// Sticky events that are sent again without anything new.
+bool is_repeatable(GstEventType type) {
+  return type == GST_EVENT_TAG || type == GST_EVENT_INSTANT_RATE_CHANGE;
+}
+
+// What a pad keeps one of.
+std::string kind(const std::string& line) {
+  const bool is_tag = line.starts_with("tag scope");
+  return line.substr(0, is_tag ? sizeof "tag scope 0" - 1 : line.find(' '));
 }
 
 }  // namespace
@@ -132,14 +142,15 @@ GstPadProbeReturn Record::see(GstPad*, GstPadProbeInfo* info, gpointer data) {
       self.counts_time_ = segment->format == GST_FORMAT_TIME;
     }
     std::string line = of_event(event);
-    if (GST_EVENT_TYPE(event) == GST_EVENT_TAG) {
-      // Said again, as after a measurement.
-      if (line == self.last_tags_) return GST_PAD_PROBE_OK;
-      self.last_tags_ = line;
-    }
+    if (is_repeatable(GST_EVENT_TYPE(event)) && !self.is_news(line)) return GST_PAD_PROBE_OK;
     self.add(std::move(line));
   }
   return GST_PAD_PROBE_OK;
+}
+
+bool Record::is_news(const std::string& line) {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(last_[kind(line)], line) != line;
 }
 
 void Record::add(std::string line) {
@@ -153,7 +164,7 @@ std::vector<std::string> Record::lines() const {
   // A reader that comes after the first events gets them as a pad that is linked late does: the
   // last of each kind, in GStreamer's own order of sticky events.
   const auto rank = [](const std::string& line) {
-    const std::string kinds[] = {"stream-start", "caps", "segment "};
+    const std::string kinds[] = {"stream-start", "caps", "segment ", "tag scope 0", "tag scope 1"};
     const auto found = std::find_if(std::begin(kinds), std::end(kinds),
                                     [&](const auto& kind) { return line.starts_with(kind); });
     return found - std::begin(kinds);
@@ -163,10 +174,6 @@ std::vector<std::string> Record::lines() const {
   });
   std::stable_sort(all.begin(), data,
                    [&](const auto& one, const auto& other) { return rank(one) < rank(other); });
-  const auto kind = [](const std::string& line) {
-    const bool is_tag = line.starts_with("tag scope");
-    return line.substr(0, is_tag ? sizeof "tag scope 0" - 1 : line.find(' '));
-  };
   auto kept = all.begin();
   for (auto line = all.begin(); line != data; ++line) {
     const bool is_last =
@@ -190,20 +197,33 @@ void Record::ask(const Pipeline& pipeline) {
   // A sink that does not count in time asks upstream, which may be ahead of it by a queue.
   const bool has_position =
       counts_time_ && gst_element_query_position(pipeline.get(), GST_FORMAT_TIME, &value);
-  answers_.push_back("position " + (has_position ? std::to_string(value) : "none"));
+  answers_.push_back("answer position " + (has_position ? std::to_string(value) : "none"));
   const bool has_duration = gst_element_query_duration(pipeline.get(), GST_FORMAT_TIME, &value);
-  answers_.push_back("duration " + (has_duration ? std::to_string(value) : "none"));
-  const Ref<GstQuery> seeking(gst_query_new_seeking(GST_FORMAT_TIME));
-  std::string line = "seeking none";
-  if (gst_element_query(pipeline.get(), seeking.get())) {
-    gboolean seekable = FALSE;
-    gint64 start = 0;
-    gint64 end = 0;
-    gst_query_parse_seeking(seeking.get(), nullptr, &seekable, &start, &end);
-    line = "seeking " + std::to_string(seekable) + " " + std::to_string(start) + " " +
-           std::to_string(end);
+  answers_.push_back("answer duration " + (has_duration ? std::to_string(value) : "none"));
+  // The whole structure of an answer, where there is one.
+  const auto note = [&](GstQuery* query, bool is_answered) {
+    const Ref<GstQuery> owned(query);
+    answers_.push_back(
+        std::string("answer ") + GST_QUERY_TYPE_NAME(query) + " " +
+        (is_answered ? taken(gst_structure_to_string(gst_query_get_structure(query))) : "none"));
+  };
+  GstQuery* query = gst_query_new_latency();
+  note(query, gst_element_query(pipeline.get(), query) != FALSE);
+  for (const GstFormat format : {GST_FORMAT_TIME, GST_FORMAT_BYTES, GST_FORMAT_DEFAULT}) {
+    query = gst_query_new_seeking(format);
+    note(query, gst_element_query(pipeline.get(), query) != FALSE);
+    // And what the element before the sink answers.
+    query = gst_query_new_convert(format, 1000000, GST_FORMAT_TIME);
+    note(query, gst_pad_peer_query(pad_, query) != FALSE);
+    query = gst_query_new_convert(GST_FORMAT_TIME, GST_SECOND, format);
+    note(query, gst_pad_peer_query(pad_, query) != FALSE);
   }
-  answers_.push_back(line);
+  query = gst_query_new_segment(GST_FORMAT_TIME);
+  note(query, gst_pad_peer_query(pad_, query) != FALSE);
+  query = gst_query_new_formats();
+  note(query, gst_pad_peer_query(pad_, query) != FALSE);
+  query = gst_query_new_caps(nullptr);
+  note(query, gst_pad_peer_query(pad_, query) != FALSE);
 }
 
 void check_same(const std::vector<std::string>& whole, const std::vector<std::string>& cut,

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <atomic>
+#include <map>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -28,16 +29,24 @@ class Record {
 
  private:
   void add(std::string line);
+  // Other than the last of its kind.
+  bool is_news(const std::string& line);
   static GstPadProbeReturn see(GstPad* pad, GstPadProbeInfo* info, gpointer self);
 
   std::atomic<bool> counts_time_{false};
-  std::string last_tags_;  // the streaming thread's
   mutable std::mutex mutex_;
+  std::map<std::string, std::string> last_;
   std::vector<std::string> lines_;
   std::vector<std::string> answers_;
   GstPad* pad_;  // owned
   gulong probe_;
 };
+
+// Of a buffer, each behind a blank: names, and what those say whose kind is known.
+std::string text_of_metas(GstBuffer* buffer);
+
+// A text of GLib's, which is freed.
+std::string taken(gchar* text);
 
 // Fails the test where they differ, and shows where.
 void check_same(const std::vector<std::string>& whole, const std::vector<std::string>& cut,

@@ -28,6 +28,8 @@ bool is_ours(const std::filesystem::path& task) {
   return file && name != "GstSystemClock" && name != "pool-spawner";
 }
 
+}  // namespace
+
 std::string text_of(GstMessage* message) {
   GError* error = nullptr;
   gst_message_parse_error(message, &error, nullptr);
@@ -35,8 +37,6 @@ std::string text_of(GstMessage* message) {
   g_error_free(error);
   return text;
 }
-
-}  // namespace
 
 // --- the scene ----------------------------------------------------------------------------------
 
@@ -323,6 +323,7 @@ namespace {
 struct Test {
   const char* name;
   TFun function;
+  int number;
 };
 std::vector<Test>& all_tests() {
   static std::vector<Test> tests;
@@ -331,7 +332,9 @@ std::vector<Test>& all_tests() {
 
 }  // namespace
 
-Registered::Registered(const char* name, TFun function) { all_tests().push_back({name, function}); }
+Registered::Registered(const char* name, TFun function, int number) {
+  all_tests().push_back({name, function, number});
+}
 
 }  // namespace test
 
@@ -342,7 +345,7 @@ int main(int argc, char** argv) {
   for (const auto& test : test::all_tests()) {
     TCase* tcase = tcase_create(test.name);
     suite_add_tcase(suite, tcase);
-    _tcase_add_test(tcase, test.function, test.name, 0, 0, 0, 1);
+    _tcase_add_test(tcase, test.function, test.name, 0, 0, test.number, test.number + 1);
   }
   return gst_check_run_suite(suite, name.c_str(), __FILE__);
 }

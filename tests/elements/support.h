@@ -64,6 +64,7 @@ template <class T>
 using Ref = std::unique_ptr<T, Unref>;
 
 guint64 stat(GstElement* element, const char* field);
+std::string text_of(GstMessage* error);
 
 // A launch line. Its end takes it to NULL, and fails the test where an element outlives it.
 class Pipeline {
@@ -144,7 +145,8 @@ Lies lies(GstMemory* memory);
 
 // Tests know themselves; the main() of support.cpp runs each in a process of its own.
 struct Registered {
-  Registered(const char* name, TFun function);
+  // `number` is what the function gets.
+  Registered(const char* name, TFun function, int number = 0);
 };
 
 }  // namespace test

@@ -1,0 +1,166 @@
+// Files that are played through a cut: with their tags, and as players do it.
+#include "tests/elements/cut.h"
+
+namespace test::cut {
+
+namespace {
+
+using Scenario = std::function<void(const Pipeline&)>;
+
+// Ten seconds, a key frame each second, and tags.
+constexpr auto kFilm =
+    "videotestsrc num-buffers=100 ! video/x-raw,format=I420,width=64,height=48,framerate=10/1 "
+    "! taginject tags=title=film,artist=nobody,comment=\"\\\"a\\;b\\\"\" "
+    "! x264enc threads=1 key-int-max=10 bframes=0 ! h264parse ! matroskamux "
+    "! filesink location=@/film.mkv";
+// The same with sound.
+constexpr auto kFilmWithSound =
+    "videotestsrc num-buffers=100 ! video/x-raw,format=I420,width=64,height=48,framerate=10/1 "
+    "! x264enc threads=1 key-int-max=10 bframes=0 ! h264parse ! matroskamux name=mux "
+    "! filesink location=@/both.mkv "
+    "audiotestsrc num-buffers=100 samplesperbuffer=4800 ! audio/x-raw,rate=48000 ! flacenc ! mux.";
+// A demuxer wants its file for itself: it reads where it likes. The places are behind it.
+constexpr size_t kBehindDemuxer = 2;
+
+// Music with tags of many types, and a picture.
+std::string music(const std::string& encoder, const std::string& file) {
+  return "audiotestsrc num-buffers=40 ! audio/x-raw,rate=44100,channels=2 "
+         "! taginject tags=\"title=song,artist=one,album=\\\"a\\,\\ b\\\",track-number=(uint)2,"
+         "track-count=(uint)9,genre=Noise,date=(date)2001-02-03,language-code=de,"
+         "beats-per-minute=(double)99.5,comment=\\\"ä\\ \\\\\\\"quoted\\\\\\\"\\\","
+         "replaygain-track-gain=(double)-1.5,"
+         "image=(sample)89504e470d0a1a0a30313233343536373839:aW1hZ2UvcG5nAA__:None:None\" ! " +
+         encoder + " ! filesink location=@/" + file;
+}
+
+Scenario seek(gdouble rate, int flags, gint64 start, gint64 stop = -1) {
+  return [=](const Pipeline& pipeline) {
+    fail_unless(gst_element_seek(pipeline.get(), rate, GST_FORMAT_TIME,
+                                 static_cast<GstSeekFlags>(flags | GST_SEEK_FLAG_FLUSH),
+                                 GST_SEEK_TYPE_SET, start, GST_SEEK_TYPE_SET, stop));
+    pipeline.wait(GST_MESSAGE_ASYNC_DONE);
+  };
+}
+
+Scenario steps(GstFormat format, guint64 amount, gdouble rate = 1.0) {
+  return [=](const Pipeline& pipeline) {
+    for (int i = 0; i < 3; ++i) {
+      fail_unless(gst_element_send_event(pipeline.get(),
+                                         gst_event_new_step(format, amount, rate, TRUE, FALSE)));
+      pipeline.wait(GST_MESSAGE_STEP_DONE);
+      pipeline.wait(GST_MESSAGE_ASYNC_DONE);
+    }
+  };
+}
+
+// It takes effect at once, and the sink is told past the data.
+void change_rate(const Pipeline& pipeline) {
+  fail_unless(gst_element_seek(pipeline.get(), 2.0, GST_FORMAT_TIME,
+                               GST_SEEK_FLAG_INSTANT_RATE_CHANGE, GST_SEEK_TYPE_NONE, 0,
+                               GST_SEEK_TYPE_NONE, 0));
+  GstPad* pad = gst_element_get_static_pad(pipeline.element("end0"), "sink");
+  fail_unless(becomes([&] {
+    return Ref<GstEvent>(gst_pad_get_sticky_event(pad, GST_EVENT_INSTANT_RATE_CHANGE, 0)) !=
+           nullptr;
+  }));
+  gst_object_unref(pad);
+}
+
+// Seeks by one of the sinks, as playbin does; it is over when both have flushed.
+Scenario seek_by_one(gdouble rate, gint64 start, gint64 stop = -1) {
+  return [=](const Pipeline& pipeline) {
+    fail_unless(
+        gst_element_seek(pipeline.element("end0"), rate, GST_FORMAT_TIME,
+                         static_cast<GstSeekFlags>(GST_SEEK_FLAG_FLUSH | GST_SEEK_FLAG_ACCURATE),
+                         GST_SEEK_TYPE_SET, start, GST_SEEK_TYPE_SET, stop));
+    for (const char* end : {"end0", "end1"}) {
+      GstPad* pad = gst_element_get_static_pad(pipeline.element(end), "sink");
+      fail_unless(becomes([&] {
+        const Ref<GstEvent> event(gst_pad_get_sticky_event(pad, GST_EVENT_SEGMENT, 0));
+        if (event == nullptr) return false;
+        const GstSegment* segment = nullptr;
+        gst_event_parse_segment(event.get(), &segment);
+        return segment->start == static_cast<guint64>(start);
+      }));
+      gst_object_unref(pad);
+    }
+    fail_unless(gst_element_get_state(pipeline.get(), nullptr, nullptr, 10 * GST_SECOND) ==
+                GST_STATE_CHANGE_SUCCESS);
+  };
+}
+
+Case of_film(const char* name, Scenario scenario) {
+  return {.name = name,
+          .chains = {{"filesrc location=@/film.mkv", "matroskademux", "h264parse", kDecoder,
+                      "videoconvert"}},
+          .first = kBehindDemuxer,
+          .scenario = std::move(scenario),
+          .films = {kFilm}};
+}
+
+Case of_both(const char* name, Scenario scenario) {
+  return {.name = name,
+          .chains = {{"filesrc location=@/both.mkv ! matroskademux name=demux demux.video_0",
+                      "queue", "h264parse", kDecoder},
+                     {"demux.audio_0", "queue", "flacparse", "flacdec"}},
+          .scenario = std::move(scenario),
+          .films = {kFilmWithSound}};
+}
+
+// The demuxer has to ask for each byte through the cut.
+Case of_bytes(const char* name, Scenario scenario) {
+  return {.name = name,
+          .chains = {{"filesrc location=@/film.mkv ! queue", "matroskademux", "h264parse"}},
+          .scenario = std::move(scenario),
+          .films = {kFilm}};
+}
+
+}  // namespace
+
+std::vector<Case> file_cases() {
+  constexpr auto kTrick = GST_SEEK_FLAG_TRICKMODE | GST_SEEK_FLAG_TRICKMODE_KEY_UNITS;
+  const auto mp3 = music("lamemp3enc ! id3v2mux", "song.mp3");
+  return {
+      of_film("file", {}),
+      of_film("file_with_a_seek", seek(1.0, GST_SEEK_FLAG_ACCURATE, 4 * GST_SECOND)),
+      of_film("file_with_a_seek_to_a_key_frame",
+              seek(1.0, GST_SEEK_FLAG_KEY_UNIT, 4500 * GST_MSECOND, 7 * GST_SECOND)),
+      of_film("file_with_a_segment_seek", seek(1.0, GST_SEEK_FLAG_SEGMENT | GST_SEEK_FLAG_ACCURATE,
+                                               GST_SECOND, 3 * GST_SECOND)),
+      of_film("file_backwards", seek(-1.0, GST_SEEK_FLAG_ACCURATE, GST_SECOND, 5 * GST_SECOND)),
+      of_film("file_fast", seek(4.0, GST_SEEK_FLAG_NONE, 0)),
+      of_film("file_slow", seek(0.25, GST_SEEK_FLAG_NONE, 8 * GST_SECOND)),
+      of_film("file_as_key_frames", seek(8.0, kTrick, 0)),
+      of_film("file_as_key_frames_backwards", seek(-8.0, kTrick, 0, 9 * GST_SECOND)),
+      of_film("file_with_another_rate_at_once", change_rate),
+      of_film("file_with_steps", steps(GST_FORMAT_BUFFERS, 5)),
+      of_film("file_with_steps_of_time", steps(GST_FORMAT_TIME, GST_SECOND / 2)),
+      of_film("file_with_fast_steps", steps(GST_FORMAT_TIME, GST_SECOND, 2.0)),
+      of_both("file_over_two_links", {}),
+      of_both("file_over_two_links_with_a_seek", seek_by_one(1.0, 4 * GST_SECOND)),
+      of_both("file_over_two_links_backwards", seek_by_one(-1.0, GST_SECOND, 5 * GST_SECOND)),
+      of_bytes("file_as_bytes", {}),
+      {.name = "tags_of_mp3",
+       .chains = {{"filesrc location=@/song.mp3 ! id3demux ! queue", "mpegaudioparse",
+                   "mpg123audiodec"}},
+       .films = {mp3}},
+      {.name = "tags_of_ogg",
+       .chains = {{"filesrc location=@/song.ogg ! oggdemux", "vorbisdec", "audioconvert"}},
+       .films = {music("vorbisenc ! oggmux", "song.ogg")}},
+      {.name = "tags_of_flac",
+       .chains = {{"filesrc location=@/song.flac ! flacparse", "flacdec"}},
+       .films = {music("flacenc", "song.flac")}},
+      {.name = "tags_of_mp4",
+       .chains = {{"filesrc location=@/song.mp4 ! qtdemux", "aacparse", "avdec_aac"}},
+       .films = {music("avenc_aac ! aacparse ! mp4mux", "song.mp4")}},
+      // With the picture as an attachment.
+      {.name = "tags_of_matroska",
+       .chains = {{"filesrc location=@/song.mkv ! matroskademux", "mpegaudioparse",
+                   "mpg123audiodec"}},
+       .films = {mp3,
+                 "filesrc location=@/song.mp3 ! id3demux ! mpegaudioparse ! matroskamux "
+                 "! filesink location=@/song.mkv"}},
+  };
+}
+
+}  // namespace test::cut

@@ -1,0 +1,95 @@
+// Video and audio, raw and encoded, that run whole and cut.
+#include <gst/audio/audio.h>
+
+#include "tests/elements/cut.h"
+
+namespace test::cut {
+
+namespace {
+
+// Every buffer gets a meta of each kind that no element here makes.
+void add_metas(const Pipeline& pipeline) {
+  GstPad* pad = gst_element_get_static_pad(pipeline.element("dress"), "src");
+  gst_pad_add_probe(
+      pad, GST_PAD_PROBE_TYPE_BUFFER,
+      [](GstPad*, GstPadProbeInfo* info, gpointer) {
+        GstBuffer* buffer = gst_buffer_make_writable(GST_PAD_PROBE_INFO_BUFFER(info));
+        info->data = buffer;
+        const auto number = static_cast<guint>(GST_BUFFER_OFFSET(buffer));
+        GstVideoCropMeta* crop = gst_buffer_add_video_crop_meta(buffer);
+        crop->x = number;
+        crop->y = 1;
+        crop->width = 30;
+        crop->height = 20;
+        gst_video_region_of_interest_meta_add_param(
+            gst_buffer_add_video_region_of_interest_meta(buffer, "face", number, 2, 3, 4),
+            gst_structure_new("seen", "sure", G_TYPE_DOUBLE, 0.5, nullptr));
+        const Ref<GstCaps> reference(gst_caps_new_empty_simple("timestamp/x-unix"));
+        gst_buffer_add_reference_timestamp_meta(buffer, reference.get(), number * GST_SECOND, 7);
+        gst_buffer_add_audio_level_meta(buffer, static_cast<guint8>(number), TRUE);
+        gst_buffer_add_protection_meta(
+            buffer, gst_structure_new("secret", "key", G_TYPE_UINT, number, nullptr));
+        return GST_PAD_PROBE_OK;
+      },
+      nullptr, nullptr);
+  gst_object_unref(pad);
+}
+
+// And not from when the test runs.
+void set_time_code(const Pipeline& pipeline) {
+  GDateTime* jam = g_date_time_new_utc(2001, 2, 3, 4, 5, 6);
+  GstVideoTimeCode* code =
+      gst_video_time_code_new(25, 1, jam, GST_VIDEO_TIME_CODE_FLAGS_NONE, 10, 20, 30, 5, 0);
+  g_object_set(pipeline.element("stamp"), "set-internal-timecode", code, nullptr);
+  gst_video_time_code_free(code);
+  g_date_time_unref(jam);
+}
+
+}  // namespace
+
+std::vector<Case> media_cases() {
+  return {
+      {.name = "h264", .chains = {{kVideo, kEncoder, "h264parse", kDecoder, "videoconvert"}}},
+      {.name = "h264_with_b_frames_and_lookahead",
+       .chains = {{kVideo, "x264enc threads=1 bframes=3", "h264parse", kDecoder}}},
+      {.name = "jpeg", .chains = {{kVideo, "jpegenc", "jpegparse", "jpegdec"}}},
+      {.name = "opus", .chains = {{kAudio, "audioconvert", "opusenc", "opusparse", "opusdec"}}},
+      {.name = "vorbis", .chains = {{kAudio, "audioconvert", "vorbisenc", "vorbisdec"}}},
+      {.name = "aac", .chains = {{kAudio, "audioconvert", "avenc_aac", "aacparse", "avdec_aac"}}},
+      {.name = "flac", .chains = {{kAudio, "audioconvert", "flacenc", "flacparse", "flacdec"}}},
+      {.name = "mp3", .chains = {{kAudio, "lamemp3enc", "mpegaudioparse", "mpg123audiodec"}}},
+      {.name = "transport_stream",
+       .chains = {{kVideo, kEncoder, "h264parse", "mpegtsmux", "tsdemux", "h264parse", kDecoder}}},
+      // What it writes has random numbers in it. What is read from it again has none.
+      {.name = "matroska",
+       .chains = {{kVideo, kEncoder, "h264parse", "matroskamux streamable=true", "matroskademux",
+                   "h264parse", kDecoder}},
+       .has_dates = false},
+      // It sends lists.
+      {.name = "rtp",
+       .chains = {{kVideo, kEncoder, "rtph264pay ssrc=1 seqnum-offset=1 timestamp-offset=1",
+                   "rtph264depay source-info=true", "h264parse", kDecoder}}},
+      {.name = "conversions",
+       .chains = {{kVideo, "videoscale", "video/x-raw,width=80,height=60", "videoconvert",
+                   "video/x-raw,format=NV12", "videocrop left=4 top=2", "videorate",
+                   "video/x-raw,framerate=50/1"}}},
+      {.name = "interlaced", .chains = {{kVideo, "interlace", "deinterlace"}}},
+      {.name = "planes_of_audio",
+       .chains = {{kAudio, "audioconvert", "audio/x-raw,layout=non-interleaved", "identity",
+                   "audioconvert", "audio/x-raw,layout=interleaved", "audioresample",
+                   "audio/x-raw,rate=44100"}}},
+      {.name = "audio_levels", .chains = {{kAudio, "level audio-level-meta=true", "identity"}}},
+      {.name = "time_codes",
+       .chains = {{std::string(kVideo) + " ! timecodestamper name=stamp", "identity",
+                   "timeoverlay time-mode=time-code"}},
+       .prepare = set_time_code},
+      {.name = "metas",
+       .chains = {{std::string(kVideo) + " ! identity name=dress", "identity", "queue"}},
+       .prepare = add_metas},
+      {.name = "tags",
+       .chains = {{kVideo, "taginject tags=title=one,track-number=(uint)3,language-code=de",
+                   "taginject tags=artist=somebody,album=\"\\\"an,\\ album\\\"\"", "identity"}}},
+  };
+}
+
+}  // namespace test::cut

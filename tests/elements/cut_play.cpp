@@ -1,0 +1,181 @@
+// Plays a case whole and cut, and compares the records.
+#include <algorithm>
+
+#include "tests/elements/cut.h"
+
+namespace test::cut {
+
+namespace {
+
+using Chain = std::vector<std::string>;
+
+std::string in(const std::string& directory, const std::string& line) {
+  std::string all;
+  for (const char letter : line) all += letter == '@' ? directory : std::string(1, letter);
+  return all;
+}
+
+std::string joined(const Chain& chain, size_t from, size_t to) {
+  std::string line;
+  for (size_t i = from; i < to; ++i) line += " ! " + chain[i];
+  return line;
+}
+
+std::string end(const Case& what, size_t chain) {
+  if (!what.tail.empty()) return " ! join." + what.pads[chain] + " ";
+  return std::string(" ! fakesink ") + (what.is_live ? "sync=true " : "") + "name=end" +
+         std::to_string(chain) + " ";
+}
+
+Lines ends(const Pipeline& pipeline) {
+  Lines names;
+  for (;;) {
+    const std::string name = "end" + std::to_string(names.size());
+    const Ref<GstElement> found(gst_bin_get_by_name(GST_BIN(pipeline.get()), name.c_str()));
+    if (found == nullptr) return names;
+    names.push_back(name);
+  }
+}
+
+std::string link(size_t chain) { return " socket-path=@/link" + std::to_string(chain) + " "; }
+
+// The date of a file that was written in this run.
+void leave_date_out(std::string& line) {
+  const size_t from = line.find(" datetime=");
+  if (from != std::string::npos) line.erase(from, line.find_first_of(",;", from) - from);
+}
+
+// Another base time is another running time for the same instant, and a link adds a millisecond to
+// the latency of a live pipeline. The rest of a line is the same.
+void to_live(std::string& line, bool is_cut) {
+  if (line.starts_with("segment ")) {
+    const size_t from = line.find(" base ");
+    line.erase(from, line.find(" start ") - from);
+  }
+  const std::string field = "min-latency=(guint64)";
+  if (line.starts_with("answer latency") && contains(line, "live=(boolean)true")) {
+    const size_t from = line.find(field) + field.size();
+    const size_t size = line.find(',', from) - from;
+    const GstClockTime whole = std::stoull(line.substr(from, size)) - (is_cut ? GST_MSECOND : 0);
+    line.replace(from, size, std::to_string(whole));
+  }
+}
+
+// To the end of the stream, or of the segment: what came to each of the sinks. With a near half at
+// `place`, if that is not 0.
+std::vector<Lines> play(const Case& what, const Pipeline& pipeline, const Start& start,
+                        size_t place) {
+  std::vector<std::unique_ptr<Record>> records;
+  for (const auto& name : ends(pipeline))
+    records.push_back(std::make_unique<Record>(pipeline, name.c_str()));
+  const auto ask = [&] {
+    for (const auto& record : records) record->ask(pipeline);
+  };
+  Near near;
+  if (what.is_live) {
+    // Nothing comes before it plays, and for a muxer nothing was before its running time 0.
+    pipeline.play();
+    if (place != 0) near = start(place);
+  } else {
+    if (place != 0) near = start(place);
+    fail_unless(pipeline.set(GST_STATE_PAUSED) != GST_STATE_CHANGE_FAILURE);
+    const auto done = static_cast<GstMessageType>(GST_MESSAGE_ASYNC_DONE | GST_MESSAGE_ERROR);
+    const auto message = pipeline.wait(done);
+    if (GST_MESSAGE_TYPE(message.get()) == GST_MESSAGE_ERROR)
+      ck_abort_msg("%s", text_of(message.get()).c_str());
+    ask();
+    if (what.scenario) what.scenario(pipeline);
+  }
+  pipeline.play();
+  const auto ends = pipeline.wait(
+      static_cast<GstMessageType>(GST_MESSAGE_EOS | GST_MESSAGE_SEGMENT_DONE | GST_MESSAGE_ERROR));
+  if (GST_MESSAGE_TYPE(ends.get()) == GST_MESSAGE_ERROR)
+    ck_abort_msg("%s", text_of(ends.get()).c_str());
+  // Who seeks says so when it has sent the last of it.
+  if (GST_MESSAGE_TYPE(ends.get()) == GST_MESSAGE_SEGMENT_DONE)
+    for (const auto& record : records)
+      fail_unless(becomes([&] { return record->has("segment-done"); }));
+  ask();
+  // What still comes is seen by nobody.
+  pipeline.stop();
+  std::vector<Lines> all;
+  for (const auto& record : records) {
+    all.push_back(record->lines());
+    for (auto& line : all.back()) {
+      if (!what.has_dates) leave_date_out(line);
+      if (what.is_live) to_live(line, place != 0);
+    }
+  }
+  return all;
+}
+
+}  // namespace
+
+size_t last_place(const Case& what) {
+  size_t last = what.chains.front().size();
+  for (const auto& chain : what.chains) last = std::min(last, chain.size());
+  return last;
+}
+
+std::string whole_line(const Case& what, const std::string& directory) {
+  std::string line;
+  for (size_t i = 0; i < what.chains.size(); ++i)
+    line += joined(what.chains[i], 0, what.chains[i].size()).substr(3) + end(what, i);
+  return in(directory, line + what.tail);
+}
+
+std::string near_line(const Case& what, size_t place, const std::string& directory) {
+  std::string line;
+  for (size_t i = 0; i < what.chains.size(); ++i)
+    line += joined(what.chains[i], 0, place).substr(3) +
+            " ! mmapsink wait-for-connection=true name=near" + std::to_string(i) + link(i);
+  return in(directory, line);
+}
+
+std::string far_line(const Case& what, size_t place, const std::string& directory) {
+  std::string line;
+  for (size_t i = 0; i < what.chains.size(); ++i)
+    line += "mmapsrc name=far" + std::to_string(i) + (what.is_live ? "" : " is-live=false") +
+            link(i) + joined(what.chains[i], place, what.chains[i].size()) + end(what, i);
+  return in(directory, line + what.tail);
+}
+
+void check(const Case& what, const std::string& directory, const Start& start) {
+  for (const auto& film : what.films) {
+    const Pipeline make(in(directory, film));
+    make.play();
+    make.wait_eos();
+  }
+  std::vector<Lines> whole;
+  {
+    const Pipeline pipeline(whole_line(what, directory));
+    if (what.prepare) what.prepare(pipeline);
+    whole = play(what, pipeline, start, 0);
+  }
+  for (const auto& lines : whole) fail_unless(lines.size() > 10);
+  for (size_t place = what.first; place <= last_place(what); ++place) {
+    const Pipeline far(far_line(what, place, directory));
+    const auto cut = play(what, far, start, place);
+    for (size_t i = 0; i < whole.size(); ++i)
+      check_same(whole[i], cut[i],
+                 std::string(what.name) + ", cut behind " + what.chains.front()[place - 1] +
+                     ", end " + std::to_string(i));
+  }
+}
+
+const std::vector<Case>& cases() {
+  static const std::vector<Case> all = [] {
+    std::vector<Case> table;
+    for (const auto part : {media_cases, text_cases, file_cases, live_cases})
+      for (auto& one : part()) table.push_back(std::move(one));
+    return table;
+  }();
+  return all;
+}
+
+Tests::Tests(TFun function) {
+  for (size_t i = 0; i < cases().size(); ++i)
+    Registered(cases()[i].name, function, static_cast<int>(i));
+}
+
+}  // namespace test::cut
