@@ -82,6 +82,10 @@ size_t Sink::update_reader(const std::shared_ptr<Link>& link, bool reads) {
   const size_t held = link->alive() ? sender_->leave(*link) : sender_->remove(*link);
   GST_INFO_OBJECT(element_, "peer %d (uid %u) reads no more, it held %" G_GSIZE_FORMAT " buffers",
                   link->peer().pid, link->peer().uid, held);
+  if (is_two_way_server()) {
+    client_changed_ = true;
+    sender_->store()->start_anew();
+  }
   if (!reader->is_known) return held;
   emit_client_signal(element(), "client-disconnected", link->peer());
   g_object_notify(G_OBJECT(element_), "num-clients");
@@ -297,6 +301,8 @@ void Sink::greet(const std::shared_ptr<Link>& link) {
 
 // A new reader gets what it must know first at once, also where the next buffer is far off.
 void Sink::begin(Reader& reader) {
+  // What there is may be of the client before.
+  if (is_two_way_server()) return;
   for (int i = 0; i < kGreetings && !reader.has_stickies && reader.waits_until == 0; ++i) {
     if (is_flushing() || !reader.link->alive()) return;
     if (GST_PAD_STREAM_TRYLOCK(pad())) {

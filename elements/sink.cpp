@@ -83,6 +83,7 @@ bool Sink::start() {
   joining_.clear();
   counters_.reset();
   own_latency_ = 0;
+  client_changed_ = false;
   newest_pts_ = GST_CLOCK_TIME_NONE;
   {
     const std::lock_guard lock(mutex_);
@@ -161,10 +162,14 @@ std::optional<GstFlowReturn> Sink::is_ready() {
     const std::lock_guard lock(mutex_);
     if (ended_ != GST_FLOW_OK) return ended_;
   }
-  // What comes back must find the client that has sent it: it is greeted any moment.
-  if (!is_client() && joining_.count() > 0 && endpoint_->is_attached(Side::src))
-    return std::nullopt;
   const auto now = readers_.all();
+  if (is_two_way_server()) {
+    // What comes back must find the client that has sent it: it is greeted any moment.
+    if (joining_.count() > 0) return std::nullopt;
+    // And nobody else: what is left of the client before is about to be flushed.
+    if (!now.empty() && now.front()->link->peer_lanes().sends && !now.front()->link->has_turn())
+      return std::nullopt;
+  }
   if (!is_client())
     return now.empty() && active_.wait_for_connection ? std::nullopt : std::optional(GST_FLOW_OK);
   if (now.empty()) return std::nullopt;
@@ -238,6 +243,25 @@ Published Sink::send_event_to(Reader& reader, GstEvent* event) {
   return Published::dropped;
 }
 
+// Titles and the like of the client before are nothing to the next. Caps stay: an encoder says them
+// once.
+void Sink::forget_other_client() {
+  gst_pad_sticky_events_foreach(
+      pad(),
+      [](GstPad*, GstEvent** event, gpointer) -> gboolean {
+        switch (GST_EVENT_TYPE(*event)) {
+          case GST_EVENT_STREAM_START:
+          case GST_EVENT_CAPS:
+          case GST_EVENT_SEGMENT:
+            return TRUE;
+          default:
+            gst_clear_event(event);
+            return TRUE;
+        }
+      },
+      nullptr);
+}
+
 // What a reader that comes late must know first. False when interrupted.
 bool Sink::send_stickies(Reader& reader) {
   if (reader.has_stickies) return true;
@@ -262,6 +286,7 @@ bool Sink::send_stickies(Reader& reader) {
 bool Sink::send_event(GstEvent* event) {
   has_preroll_lock_ = true;
   const GstEventType type = GST_EVENT_TYPE(event);
+  if (type == GST_EVENT_STREAM_START && client_changed_.exchange(false)) forget_other_client();
   if (type == GST_EVENT_SEGMENT || type == GST_EVENT_CAPS) look_at_time_ = true;
   // Sticky events are sent to whoever comes later; what is not must not get lost.
   const bool waits = type == GST_EVENT_EOS || (is_client() && !GST_EVENT_IS_STICKY(event));

@@ -86,6 +86,10 @@ class Sink final : public mmaplink::EndpointUser {
   GstElement* element() const { return GST_ELEMENT(element_); }
   GstPad* pad() const { return GST_BASE_SINK_PAD(element_); }
   bool is_client() const { return active_.role == mmaplink::Role::client; }
+  // Which serves one client at a time, with what that one sends.
+  bool is_two_way_server() const {
+    return !is_client() && endpoint_->is_attached(mmaplink::Side::src);
+  }
   bool is_flushing() const { return GST_PAD_IS_FLUSHING(pad()); }
 
   void set_sender(std::shared_ptr<mmaplink::Sender> sender);
@@ -106,6 +110,7 @@ class Sink final : public mmaplink::EndpointUser {
   GstFlowReturn wait_ready();
   std::optional<GstFlowReturn> is_ready();
   GstFlowReturn sit_out_interruption();
+  void forget_other_client();
   bool send_stickies(Reader& reader);
   mmaplink::Sender::Published send_item(Reader& reader, Item kind,
                                         std::span<const std::byte> bytes);
@@ -137,6 +142,7 @@ class Sink final : public mmaplink::EndpointUser {
   std::atomic<uint64_t> changes_{1};  // of what is_ready() looks at
   std::atomic<bool> look_at_time_{true};
   std::atomic<uint32_t> flushes_{0};
+  std::atomic<bool> client_changed_{false};  // of a two-way server, since the last STREAM_START
   std::atomic<GstClockTime> own_latency_{0};
   std::atomic<GstClockTime> newest_pts_{GST_CLOCK_TIME_NONE};
 

@@ -85,6 +85,7 @@ bool Source::start() {
   pending_since_.reset();
   eos_since_.reset();
   delivered_ = false;
+  is_parsed_ = true;
   time_.forget();
   flush_.reset();
   group_there_.reset();
@@ -242,9 +243,14 @@ bool Source::look_around(uint32_t seen) {
   if (current_) return true;
   current_ = pick();
   delivered_ = false;
-  if (current_) gst_element_post_message(element_, gst_message_new_latency(GST_OBJECT(element_)));
-  if (!current_) sleep(seen);
-  return current_ != nullptr;
+  if (!current_) {
+    sleep(seen);
+    return false;
+  }
+  current_->give_turn();
+  endpoint_->look_again(current_);
+  gst_element_post_message(element_, gst_message_new_latency(GST_OBJECT(element_)));
+  return true;
 }
 
 // Why nothing more comes over the current link.
@@ -266,6 +272,7 @@ void Source::finish(const Error& why) {
     post_peer_lost(element_, link->peer(), why.text, 0);
   current_.reset();
   item_ = Incoming{};  // which may lie in an arena of that link
+  is_parsed_ = true;
   pending_since_.reset();
   {
     const std::lock_guard lock(mutex_);
@@ -392,7 +399,7 @@ guint Source::own_group(guint there) {
 bool Source::handle_caps(GstEvent* event) {
   GstCaps* caps = nullptr;
   gst_event_parse_caps(event, &caps);
-  tighten_.set_caps(caps);
+  take_caps(caps);
   GstQuery* query = gst_query_new_allocation(caps, TRUE);
   gst_pad_push_event(pad_, event);
   tighten_.set_downstream_knows_video_meta(
@@ -400,6 +407,18 @@ bool Source::handle_caps(GstEvent* event) {
       gst_query_find_allocation_meta(query, GST_VIDEO_META_API_TYPE, nullptr));
   gst_query_unref(query);
   return true;
+}
+
+// Raw frames are looked at where they lie. Whoever reads anything else (a parser, a demuxer) looks
+// twice at what it finds there: at a length, and then at what is that long.
+void Source::take_caps(GstCaps* caps) {
+  tighten_.set_caps(caps);
+  is_parsed_ = gst_caps_is_any(caps) || gst_caps_is_empty(caps);
+  for (guint i = 0; !is_parsed_ && i < gst_caps_get_size(caps); ++i) {
+    const GstStructure* structure = gst_caps_get_structure(caps, i);
+    is_parsed_ = !gst_structure_has_name(structure, "video/x-raw") &&
+                 !gst_structure_has_name(structure, "audio/x-raw");
+  }
 }
 
 // What of a flushed stream holds for what follows, as a queue would keep it. Takes the event.
@@ -411,7 +430,7 @@ void Source::keep_while_flushing(GstEvent* event) {
   if (type == GST_EVENT_CAPS) {
     GstCaps* caps = nullptr;
     gst_event_parse_caps(event, &caps);
-    tighten_.set_caps(caps);
+    take_caps(caps);
   }
   if (GST_EVENT_IS_STICKY(event) && type != GST_EVENT_EOS && type != GST_EVENT_SEGMENT)
     gst_pad_store_sticky_event(pad_, event);
@@ -440,11 +459,24 @@ bool Source::handle_flush_stop(const Incoming& item) {
 }
 
 bool Source::handle_buffer(Incoming& item) {
-  const size_t size = item.descriptor.size;
   GstBuffer* buffer = decode_buffer(item, current_->receive_lane());
   if (buffer == nullptr) {
     break_off("a buffer that makes no sense");
     return false;
+  }
+  const size_t size = gst_buffer_get_size(buffer);
+  // What is parsed must not change meanwhile.
+  if (is_parsed_) {
+    if (size > active_.max_memory) {
+      gst_buffer_unref(buffer);
+      break_off("a packet of " + std::to_string(size) + " bytes is more than max-memory");
+      return false;
+    }
+    GstBuffer* own = gst_buffer_copy_deep(buffer);
+    gst_buffer_unref(buffer);
+    buffer = own;
+    Counters::add(counters_.buffers_copied, 1);
+    Counters::add(counters_.bytes_copied, size);
   }
   if (flush_.is_on()) {
     gst_buffer_unref(buffer);

@@ -85,6 +85,7 @@ class Source final : public mmaplink::EndpointUser {
   bool handle(mmaplink::Incoming& item);
   bool handle_event(const mmaplink::Incoming& item);
   bool handle_caps(GstEvent* event);
+  void take_caps(GstCaps* caps);
   bool handle_query(const mmaplink::Incoming& item);
   bool handle_flush_stop(const mmaplink::Incoming& item);
   bool handle_buffer(mmaplink::Incoming& item);
@@ -130,6 +131,7 @@ class Source final : public mmaplink::EndpointUser {
   uint64_t buffers_at_eos_ = 0;
   GstSegment segment_;
   Tighten tighten_;
+  bool is_parsed_ = true;  // by these caps, or without any
   PadTime time_;
   std::optional<uint32_t> group_there_;
   guint group_here_ = 0;

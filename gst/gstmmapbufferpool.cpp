@@ -53,6 +53,13 @@ static GstFlowReturn pool_acquire_buffer(GstBufferPool* pool, GstBuffer** buffer
     const uint64_t seen = sender.progress();
     sender.collect_some();
     const GstFlowReturn flow = parent_pool_class()->acquire_buffer(pool, buffer, &no_wait);
+    if (flow == GST_FLOW_OK && gst_buffer_n_memory(*buffer) > 0 &&
+        gstmmap::is_over(gst_buffer_peek_memory(*buffer, 0))) {
+      // The parent frees a buffer that comes back with this flag, instead of keeping it.
+      GST_BUFFER_FLAG_SET(*buffer, GST_BUFFER_FLAG_TAG_MEMORY);
+      parent_pool_class()->release_buffer(pool, *buffer);
+      continue;
+    }
     if (flow != GST_FLOW_EOS || !may_wait) return flow;
     switch (sender.wait_for_memory(seen)) {
       case Sender::Waited::progress:

@@ -43,6 +43,9 @@ class GiveBack {
 GstMemory* memory_new_received(mmaplink::View view, GiveBack give_back);
 GstMemory* memory_new_received(mmaplink::View view, std::shared_ptr<GiveBack> give_back);
 
+// Whether it lies in an arena of a stream that is over.
+bool is_over(GstMemory* memory);
+
 // Where a memory lies, if it is in an arena of `store`: recognised by its type, or by its address
 // where an element wrapped it.
 std::optional<mmaplink::Place> memory_place(GstMemory* memory, const mmaplink::ArenaStore& store);

@@ -191,6 +191,11 @@ mmaplink::Sender* allocator_sender(GstAllocator* allocator) {
   return allocator_cast(allocator)->sender.get();
 }
 
+bool is_over(GstMemory* memory) {
+  const Memory* owner = gst_is_mmap_memory(memory) ? owner_of(memory) : nullptr;
+  return owner != nullptr && owner->block && owner->block->arena()->is_over();
+}
+
 static GstMemory* init_received(Memory* memory, View view) {
   const size_t size = view.size;
   // Written by nobody: GST_MEMORY_FLAG_READONLY refuses the map, the mapping itself the write.
@@ -215,7 +220,9 @@ std::optional<mmaplink::Place> memory_place(GstMemory* memory, const mmaplink::A
   if (gst_is_mmap_memory(memory)) {
     const Memory* owner = owner_of(memory);
     auto* sender = allocator_sender(owner->parent.allocator);
-    if (!owner->block || sender == nullptr || sender->store().get() != &store) return std::nullopt;
+    if (!owner->block || sender == nullptr || sender->store().get() != &store ||
+        owner->block->arena()->is_over())
+      return std::nullopt;
     return mmaplink::Place{owner->block->arena(), owner->block->offset() + memory->offset};
   }
   GstMapInfo info;

@@ -150,8 +150,12 @@ void ArenaStore::release(Arena& arena, uint64_t offset) {
     const std::lock_guard lock(mutex_);
     freed = on_freed_;
     --arena.live;
-    if (arena.stride != 0) arena.free_slots.push_back(offset);
-    if (arena.live == 0) {
+    if (arena.is_over()) {
+      if (arena.live == 0) bytes_ -= arena.size();
+    } else if (arena.stride != 0) {
+      arena.free_slots.push_back(offset);
+    }
+    if (arena.live == 0 && !arena.is_over()) {
       if (arena.stride == 0) arena.used = 0;
       // Keep one that is about to be wanted again: of the newest frame size, or a chunk.
       const bool wanted = arena.stride == 0 || arena.stride == last_stride_;
@@ -194,6 +198,22 @@ void ArenaStore::no_longer_wants(size_t size) {
       return arena->live > 0 || arena->stride == 0;
     });
     drop(kept, retired);
+  }
+  announce(retired);
+}
+
+void ArenaStore::start_anew() {
+  Arenas retired;
+  {
+    const std::lock_guard lock(mutex_);
+    for (auto& arena : arenas_) {
+      arena->over_.store(true, std::memory_order_release);
+      // The others count until their last block is back.
+      if (arena->live == 0) bytes_ -= arena->size();
+    }
+    retired.swap(arenas_);
+    chunk_.reset();
+    last_stride_ = 0;
   }
   announce(retired);
 }

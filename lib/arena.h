@@ -30,11 +30,14 @@ class Arena {
   size_t size() const { return memory_.map.size(); }
   const Fd& fd() const { return memory_.fd; }
   std::byte* data() const { return memory_.map.data(); }
+  // Of a stream that is over: nothing that lies here is sent any more.
+  bool is_over() const { return over_.load(std::memory_order_acquire); }  // pairs with start_anew()
 
  private:
   friend class ArenaStore;
   const uint32_t number_;
   const SealedMemory memory_;
+  std::atomic<bool> over_{false};
   // Guarded by the store's mutex.
   size_t live = 0;    // blocks handed out
   size_t stride = 0;  // of a slot; 0: a chunk
@@ -89,6 +92,9 @@ class ArenaStore : public std::enable_shared_from_this<ArenaStore> {
 
   // Blocks of this size have had their time: nothing is kept for them once they are back.
   void no_longer_wants(size_t size);
+
+  // Another stream begins, which is not for those who know the arenas there are: it gets new ones.
+  void start_anew();
 
   Usage usage() const;
   uint64_t max_memory() const { return max_memory_; }

@@ -173,6 +173,11 @@ void Endpoint::stop(Side which) {
   close();
 }
 
+void Endpoint::look_again(const std::shared_ptr<Link>& link) {
+  const std::lock_guard lock(mutex_);
+  if (link->alive()) each_user([&](EndpointUser& user) { user.on_lanes(link); });
+}
+
 Lanes Endpoint::own_lanes() const { return {side(Side::sink).started, side(Side::src).started}; }
 
 void Endpoint::tell_lanes() {

@@ -50,6 +50,13 @@ class Link {
   Stall& stall() { return stall_; }  // of the thread that publishes
   const std::shared_ptr<ReceiveLane>& receive_lane() const { return receive_lane_; }
 
+  // As a server that receives: this client's stream goes through the pipeline now, and nothing of
+  // another one's is left in there.
+  void give_turn() { has_turn_.store(true, std::memory_order_release); }
+  bool has_turn() const {
+    return has_turn_.load(std::memory_order_acquire);
+  }  // pairs with give_turn()
+
   // The peer's pipeline has failed, and its error was posted here: a hang-up is no news.
   void set_failed_there() { failed_there_.store(true, std::memory_order_relaxed); }
   bool failed_there() const { return failed_there_.load(std::memory_order_relaxed); }
@@ -77,6 +84,7 @@ class Link {
   std::atomic<bool> alive_{true};
   std::atomic<uint32_t> peer_lanes_{0};
   std::atomic<bool> failed_there_{false};
+  std::atomic<bool> has_turn_{false};
   std::atomic<uint32_t> last_announced_{0};  // spares most look-ups; 0 is no arena
 
   mutable std::mutex mutex_;

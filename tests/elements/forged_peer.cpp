@@ -205,7 +205,7 @@ std::string ForgedPeer::wait_hang_up() {
 }
 
 ForgedServer::ForgedServer(const std::string& path)
-    : listener_(must(mmaplink::Listener::open(path, 0600))) {}
+    : listener_(must(mmaplink::Listener::open(path, {}))) {}
 
 Fd ForgedServer::accept() {
   Fd socket;

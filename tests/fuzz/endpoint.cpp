@@ -43,6 +43,7 @@ class User : public EndpointUser {
     link_.reset();
   }
   void on_waiting() override {}
+  void on_refused(const Error&) override {}
   void on_failed(const Error& why) override { fuzz::check(!why.text.empty(), "told why"); }
 
  private:
@@ -113,7 +114,7 @@ void run(const std::string& path, fuzz::Input& input) {
   const Role role = (what & 1) != 0 ? Role::client : Role::server;
   const Endpoint::Key key{path, role, nullptr};
   std::optional<Listener> listener;
-  if (role == Role::client) listener.emplace(fuzz::must(Listener::open(path, 0600)));
+  if (role == Role::client) listener.emplace(fuzz::must(Listener::open(path, {})));
   std::optional<Attached> src, sink;
   if ((what & 2) == 0) src.emplace(key, Side::src);
   if ((what & 4) == 0 || !src) sink.emplace(key, Side::sink);
