@@ -1,10 +1,14 @@
 #include "elements/flushgate.h"
 
+#include <chrono>
 #include <utility>
 
 namespace gstmmap {
 
 namespace {
+
+// Nobody tells when a state lock is free again.
+constexpr auto kLookAgain = std::chrono::milliseconds(2);
 
 // Numbers are counted up and may wrap.
 bool is_later(uint32_t number, uint32_t than) { return static_cast<int32_t>(number - than) > 0; }
@@ -14,18 +18,56 @@ GstEvent* with_seqnum(GstEvent* event, uint32_t seqnum) {
   return event;
 }
 
+// Of the outermost bin; of none where it is not needed.
+class StateLock {
+ public:
+  StateLock(GstElement* element, bool is_needed) {
+    if (!is_needed) return;
+    top_ = GST_ELEMENT(gst_object_ref(element));
+    while (GstObject* parent = gst_object_get_parent(GST_OBJECT(top_))) {
+      gst_object_unref(top_);
+      top_ = GST_ELEMENT(parent);
+    }
+  }
+  StateLock(const StateLock&) = delete;
+  StateLock& operator=(const StateLock&) = delete;
+  ~StateLock() {
+    if (locked_) GST_STATE_UNLOCK(top_);
+    if (top_ != nullptr) gst_object_unref(top_);
+  }
+  bool try_lock() {
+    locked_ = top_ != nullptr && GST_STATE_TRYLOCK(top_);
+    return top_ == nullptr || locked_;
+  }
+
+ private:
+  GstElement* top_ = nullptr;
+  bool locked_ = false;
+};
+
 }  // namespace
 
-bool FlushGate::reset() {
+void FlushGate::reset(bool is_live) {
   const std::lock_guard lock(mutex_);
+  is_live_ = is_live;
+  forget();
+  on_ = false;
+}
+
+void FlushGate::forget() {
   begun_ = ended_ = 0;
   ++resets_;
   changed_.notify_all();
-  return on_.exchange(false);
+}
+
+void FlushGate::lost() {
+  Lock lock(mutex_);
+  forget();
+  if (on_) end(lock, gst_event_new_flush_stop(TRUE));
 }
 
 void FlushGate::start(const FlushStart& flush) {
-  std::unique_lock lock(mutex_);
+  Lock lock(mutex_);
   changed_.wait(lock, [this] { return stopped(); });
   if (!is_later(flush.number, begun_) || !is_later(flush.number, ended_)) return;
   begin(flush.number, flush.seqnum);
@@ -38,22 +80,41 @@ void FlushGate::begin(uint32_t number, uint32_t seqnum) {
 }
 
 bool FlushGate::stop(const FlushStop& flush) {
-  std::unique_lock lock(mutex_);
+  Lock lock(mutex_);
   const bool is_the_last = !is_later(begun_, flush.number);
   if (is_the_last) {
     if (begun_ != flush.number) begin(flush.number, flush.seqnum);
-    on_.store(false, std::memory_order_release);
-    stop_ = with_seqnum(gst_event_new_flush_stop(flush.reset_time != 0), flush.seqnum);
-    changed_.notify_all();
-    if (askers_ == 0) push_stop(lock);
-    changed_.wait(lock, [this] { return stopped(); });
+    end(lock, with_seqnum(gst_event_new_flush_stop(flush.reset_time != 0), flush.seqnum));
   }
   ended_ = flush.number;
   changed_.notify_all();
   return is_the_last;
 }
 
-void FlushGate::push_stop(std::unique_lock<std::mutex>& lock) {
+void FlushGate::flush() {
+  Lock lock(mutex_);
+  gst_pad_push_event(pad_, gst_event_new_flush_start());
+  end(lock, gst_event_new_flush_stop(TRUE));
+}
+
+// By the streaming thread. Takes the event.
+void FlushGate::end(Lock& lock, GstEvent* stop) {
+  on_.store(false, std::memory_order_release);
+  stop_ = stop;
+  changed_.notify_all();
+  StateLock state(element_, is_live_);
+  while (!stopped()) {
+    if (stop_ != nullptr && askers_ == 0 && state.try_lock()) {
+      push_stop(lock);
+    } else if (stop_ != nullptr && stopping_) {
+      gst_clear_event(&stop_);  // all of it stops
+    } else {
+      changed_.wait_for(lock, kLookAgain);
+    }
+  }
+}
+
+void FlushGate::push_stop(Lock& lock) {
   GstEvent* event = std::exchange(stop_, nullptr);
   pushing_ = true;
   lock.unlock();
@@ -69,7 +130,7 @@ void FlushGate::ask() {
 }
 
 void FlushGate::asked(std::optional<uint32_t> number, mmaplink::Deadline deadline) {
-  std::unique_lock lock(mutex_);
+  Lock lock(mutex_);
   const uint32_t resets = resets_;
   const auto is_over = [&] {
     return !number || !is_later(*number, ended_) || resets_ != resets || pushing_;

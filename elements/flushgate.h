@@ -1,10 +1,14 @@
 // A flush as it arrives at a source: its start past the data, its end in order with it. Whatever
 // comes in between belongs to what was flushed.
 //
-// Owned by a source. Threads: start() by the exchange's worker, reset() and stop() by the streaming
-// thread, and either may see its part first; ask() and asked() by whoever asks for a flush. That
-// one mostly holds its pipeline's state lock, which a live pipeline takes again at FLUSH_STOP, so
-// it pushes FLUSH_STOP itself, as it would in one pipeline, while the streaming thread waits.
+// A live pipeline takes its state lock at FLUSH_STOP, to distribute its latency anew. Who changes
+// its state has that lock, and waits for whoever pushes: so it is taken before, where it can be
+// had. Who seeks has it, too, and waits for the flush: that one pushes FLUSH_STOP itself, as it
+// would in one pipeline.
+//
+// Owned by a source. Threads: start() by the exchange's worker; stop(), lost() and flush() by the
+// streaming thread, and either may see its part first; ask() and asked() by whoever asks for a
+// flush.
 #pragma once
 
 #include <gst/gst.h>
@@ -21,14 +25,20 @@ namespace gstmmap {
 
 class FlushGate {
  public:
-  explicit FlushGate(GstPad* pad) : pad_(pad) {}
+  // `stopping` while the source is told to stop.
+  FlushGate(GstElement* element, GstPad* pad, const std::atomic<bool>& stopping)
+      : element_(element), pad_(pad), stopping_(stopping) {}
 
-  // Another sender, with numbers of its own. True if a flush was on that nobody will end now.
-  bool reset();
+  // Before the streaming thread starts.
+  void reset(bool is_live);
+  // Another sender, with numbers of its own: ends a flush that nobody will end now.
+  void lost();
   // Pushes FLUSH_START, unless the end of that flush was seen already.
   void start(const FlushStart& flush);
   // Pushes FLUSH_STOP or has it pushed, unless another flush has begun meanwhile. True if it did.
   bool stop(const FlushStop& flush);
+  // One of our own.
+  void flush();
   // Around a question that may cause a flush; not by the streaming thread. The second one stays
   // until that flush is over, nobody will end it any more, or the deadline.
   void ask();
@@ -37,16 +47,22 @@ class FlushGate {
   bool is_on() const { return on_.load(std::memory_order_acquire); }
 
  private:
+  using Lock = std::unique_lock<std::mutex>;
+  void forget();
   void begin(uint32_t number, uint32_t seqnum);
-  void push_stop(std::unique_lock<std::mutex>& lock);
+  void end(Lock& lock, GstEvent* stop);
+  void push_stop(Lock& lock);
   bool stopped() const { return stop_ == nullptr && !pushing_; }
 
+  GstElement* const element_;
   GstPad* const pad_;
+  const std::atomic<bool>& stopping_;
+  bool is_live_ = false;
   std::mutex mutex_;  // held while FLUSH_START is pushed: its end waits for that
   std::condition_variable changed_;
   int askers_ = 0;
-  GstEvent* stop_ = nullptr;  // for an asker to push
-  bool pushing_ = false;      // FLUSH_STOP, without the lock
+  GstEvent* stop_ = nullptr;  // to be pushed
+  bool pushing_ = false;      // that, without the lock
   uint32_t resets_ = 0;
   uint32_t begun_ = 0;
   uint32_t ended_ = 0;

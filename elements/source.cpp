@@ -44,7 +44,7 @@ Source::Source(GstElement* element, GstPad* pad)
                 [this](const auto& link, Notice kind, std::span<const std::byte> bytes) {
                   return handle_notice(link, kind, bytes);
                 }),
-      flush_(pad),
+      flush_(element, pad, flushing_),
       time_(element, pad) {
   settings.role = mmaplink::Role::client;
   active_.role = mmaplink::Role::client;
@@ -87,7 +87,7 @@ bool Source::start() {
   delivered_ = false;
   is_parsed_ = true;
   time_.forget();
-  flush_.reset();
+  flush_.reset(active_.is_live);
   group_there_.reset();
   left_ = active_.num_buffers;
   failed_ = eos_wanted_ = ended_here_ = false;
@@ -285,16 +285,13 @@ void Source::finish(const Error& why) {
   }
   time_.forget();
   // Nobody ends a flush of a sender that is gone.
-  if (flush_.reset()) gst_pad_push_event(pad_, gst_event_new_flush_stop(TRUE));
+  flush_.lost();
   switch (active_.resolved_on_disconnect()) {
     case OnDisconnect::none:
     case OnDisconnect::automatic:
       // Frames that an encoder still holds are of a client that is gone: they must not go to the
       // next one.
-      if (had_data && endpoint_->is_attached(Side::sink)) {
-        gst_pad_push_event(pad_, gst_event_new_flush_start());
-        gst_pad_push_event(pad_, gst_event_new_flush_stop(TRUE));
-      }
+      if (had_data && endpoint_->is_attached(Side::sink)) flush_.flush();
       return;
     case OnDisconnect::error:
       if (!link->failed_there()) post_error(element_, why);

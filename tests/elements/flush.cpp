@@ -84,6 +84,29 @@ TEST(seek_from_the_far_side_of_a_live_stream) {
   fail_unless(reader.errors().empty());
 }
 
+// Whoever stops a pipeline has the same lock, and waits for who pushes the end of a flush.
+TEST(live_reader_stops_while_its_sender_flushes) {
+  const Scene scene;
+  const Harness sink(scene.sink());
+  for (int i = 0; i < 30; ++i) {
+    const Pipeline reader(scene.src("! fakesink name=end async=false"));
+    const Watch watch(reader.element("end"));
+    reader.play();
+    sink.wait_for_clients(1);
+    fail_unless_equals_int(sink.push_number(0), GST_FLOW_OK);
+    fail_unless(test::becomes([&] { return watch.buffers > 0; }));
+    sink.push_event(gst_event_new_flush_start());
+    sink.push_event(gst_event_new_flush_stop(TRUE));
+    if (i % 2 == 0) fail_unless(test::becomes([&] { return watch.flushes > 0; }));
+    reader.stop();
+    sink.wait_for_clients(0);
+    // Which a flush has taken with it.
+    GstSegment segment;
+    gst_segment_init(&segment, GST_FORMAT_TIME);
+    sink.push_event(gst_event_new_segment(&segment));
+  }
+}
+
 TEST(seek_from_the_near_side) {
   const Scene scene;
   const Pipeline sender(kFrom + scene.sink("wait-for-connection=true"));
