@@ -43,7 +43,7 @@ std::vector<Case> file_cases();
 std::vector<Case> live_cases();
 
 inline constexpr auto kVideo =
-    "videotestsrc num-buffers=20 pattern=ball ! video/x-raw,format=I420,width=320,height=240,"
+    "videotestsrc num-buffers=20 pattern=ball ! video/x-raw,format=I420,width=160,height=120,"
     "framerate=25/1";
 inline constexpr auto kAudio = "audiotestsrc num-buffers=20 ! audio/x-raw,rate=48000,channels=2";
 inline constexpr auto kEncoder = "x264enc threads=1 key-int-max=10 bframes=0";
