@@ -1,4 +1,5 @@
-// The pipelines of tests/elements/cut.cpp, with the near half in another process.
+// The pipelines of tests/elements/cut.cpp, cut in the middle, with the near half in another
+// process. Where else they may be cut makes no difference to that.
 #include "tests/elements/cut.h"
 
 #include <sys/prctl.h>
@@ -47,11 +48,12 @@ void run(int number) {
   const test::Stage stage;
   const std::string directory = std::filesystem::path(stage.path()).parent_path();
   const std::string self = std::filesystem::read_symlink("/proc/self/exe");
-  test::cut::check(what, directory, [&](size_t place) -> test::cut::Near {
-    const Process::Words words{self, "near", std::to_string(number), std::to_string(place),
-                               directory};
-    return {new Process(words), end};
-  });
+  test::cut::check(what, directory, {test::cut::middle_place(what)},
+                   [&](size_t place) -> test::cut::Near {
+                     const Process::Words words{self, "near", std::to_string(number),
+                                                std::to_string(place), directory};
+                     return {new Process(words), end};
+                   });
 }
 
 const test::cut::Tests tests(run);
