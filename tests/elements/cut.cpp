@@ -11,7 +11,7 @@ void run(int number) {
   const Case& what = test::cut::cases()[static_cast<size_t>(number)];
   tcase_fn_start(what.name, __FILE__, __LINE__);
   const test::Scene scene;
-  test::cut::check(what, scene.directory(), [&](size_t place) {
+  test::cut::check(what, scene.directory(), test::cut::all_places(what), [&](size_t place) {
     const auto near =
         std::make_shared<Pipeline>(test::cut::near_line(what, place, scene.directory()));
     if (what.prepare) what.prepare(*near);

@@ -43,14 +43,15 @@ std::vector<Case> file_cases();
 std::vector<Case> live_cases();
 
 inline constexpr auto kVideo =
-    "videotestsrc num-buffers=20 pattern=ball ! video/x-raw,format=I420,width=320,height=240,"
+    "videotestsrc num-buffers=20 pattern=ball ! video/x-raw,format=I420,width=160,height=120,"
     "framerate=25/1";
 inline constexpr auto kAudio = "audiotestsrc num-buffers=20 ! audio/x-raw,rate=48000,channels=2";
 inline constexpr auto kEncoder = "x264enc threads=1 key-int-max=10 bframes=0";
 inline constexpr auto kQuickEncoder = "x264enc threads=1 tune=zerolatency";
 inline constexpr auto kDecoder = "avdec_h264 max-threads=1";
 
-size_t last_place(const Case& what);
+std::vector<size_t> all_places(const Case& what);
+size_t middle_place(const Case& what);
 std::string whole_line(const Case& what, const std::string& directory);
 std::string near_line(const Case& what, size_t place, const std::string& directory);
 std::string far_line(const Case& what, size_t place, const std::string& directory);
@@ -59,7 +60,8 @@ std::string far_line(const Case& what, size_t place, const std::string& director
 using Near = std::shared_ptr<void>;
 using Start = std::function<Near(size_t place)>;
 // Fails the test where the pipeline that is cut at one of the places differs from the whole one.
-void check(const Case& what, const std::string& directory, const Start& start);
+void check(const Case& what, const std::string& directory, const std::vector<size_t>& places,
+           const Start& start);
 
 // A test of its own for each case: `function` with the number of it.
 struct Tests {

@@ -13,7 +13,12 @@ constexpr auto kFilm =
     "! taginject tags=title=film,artist=nobody,comment=\"\\\"a\\;b\\\"\" "
     "! x264enc threads=1 key-int-max=10 bframes=0 ! h264parse ! matroskamux "
     "! filesink location=@/film.mkv";
-// The same with sound.
+// Without tags: those are at its end, and a demuxer that looks for its index there may see them or
+// not.
+constexpr auto kFilmWithoutTags =
+    "videotestsrc num-buffers=100 ! video/x-raw,format=I420,width=64,height=48,framerate=10/1 "
+    "! jpegenc ! matroskamux ! filesink location=@/jpeg.mkv";
+// With sound.
 constexpr auto kFilmWithSound =
     "videotestsrc num-buffers=100 ! video/x-raw,format=I420,width=64,height=48,framerate=10/1 "
     "! x264enc threads=1 key-int-max=10 bframes=0 ! h264parse ! matroskamux name=mux "
@@ -107,14 +112,6 @@ Case of_both(const char* name, Scenario scenario) {
           .films = {kFilmWithSound}};
 }
 
-// The demuxer has to ask for each byte through the cut.
-Case of_bytes(const char* name, Scenario scenario) {
-  return {.name = name,
-          .chains = {{"filesrc location=@/film.mkv ! queue", "matroskademux", "h264parse"}},
-          .scenario = std::move(scenario),
-          .films = {kFilm}};
-}
-
 }  // namespace
 
 std::vector<Case> file_cases() {
@@ -139,7 +136,14 @@ std::vector<Case> file_cases() {
       of_both("file_over_two_links", {}),
       of_both("file_over_two_links_with_a_seek", seek_by_one(1.0, 4 * GST_SECOND)),
       of_both("file_over_two_links_backwards", seek_by_one(-1.0, GST_SECOND, 5 * GST_SECOND)),
-      of_bytes("file_as_bytes", {}),
+      // The demuxer asks for bytes through the cut.
+      {.name = "file_as_bytes",
+       .chains = {{"filesrc location=@/film.mkv ! queue", "matroskademux", "h264parse"}},
+       .films = {kFilm}},
+      {.name = "file_as_bytes_with_a_seek",
+       .chains = {{"filesrc location=@/jpeg.mkv ! queue", "matroskademux", "jpegdec"}},
+       .scenario = seek(1.0, GST_SEEK_FLAG_KEY_UNIT, 4 * GST_SECOND),
+       .films = {kFilmWithoutTags}},
       {.name = "tags_of_mp3",
        .chains = {{"filesrc location=@/song.mp3 ! id3demux ! queue", "mpegaudioparse",
                    "mpg123audiodec"}},

@@ -111,10 +111,17 @@ std::vector<Lines> play(const Case& what, const Pipeline& pipeline, const Start&
 
 }  // namespace
 
-size_t last_place(const Case& what) {
+std::vector<size_t> all_places(const Case& what) {
   size_t last = what.chains.front().size();
   for (const auto& chain : what.chains) last = std::min(last, chain.size());
-  return last;
+  std::vector<size_t> places;
+  for (size_t place = what.first; place <= last; ++place) places.push_back(place);
+  return places;
+}
+
+size_t middle_place(const Case& what) {
+  const auto places = all_places(what);
+  return places[places.size() / 2];
 }
 
 std::string whole_line(const Case& what, const std::string& directory) {
@@ -140,7 +147,8 @@ std::string far_line(const Case& what, size_t place, const std::string& director
   return in(directory, line + what.tail);
 }
 
-void check(const Case& what, const std::string& directory, const Start& start) {
+void check(const Case& what, const std::string& directory, const std::vector<size_t>& places,
+           const Start& start) {
   for (const auto& film : what.films) {
     const Pipeline make(in(directory, film));
     make.play();
@@ -153,7 +161,7 @@ void check(const Case& what, const std::string& directory, const Start& start) {
     whole = play(what, pipeline, start, 0);
   }
   for (const auto& lines : whole) fail_unless(lines.size() > 10);
-  for (size_t place = what.first; place <= last_place(what); ++place) {
+  for (const size_t place : places) {
     const Pipeline far(far_line(what, place, directory));
     const auto cut = play(what, far, start, place);
     for (size_t i = 0; i < whole.size(); ++i)

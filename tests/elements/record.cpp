@@ -111,6 +111,22 @@ std::string kind(const std::string& line) {
   return line.substr(0, is_tag ? sizeof "tag scope 0" - 1 : line.find(' '));
 }
 
+bool is_data(const std::string& line) {
+  return line.starts_with("buffer") || line.starts_with("gap");
+}
+
+// Two flushes without data between them may arrive as one: a flush begins past the data and ends in
+// order with it, and what is between the two is void.
+void merge_flushes(std::vector<std::string>& lines) {
+  auto begins = lines.end();
+  for (auto line = lines.begin(); line != lines.end(); ++line) {
+    if (is_data(*line)) begins = lines.end();
+    if (!line->starts_with("flush-start")) continue;
+    if (begins != lines.end()) line = lines.erase(begins, line);
+    begins = line;
+  }
+}
+
 }  // namespace
 
 Record::Record(const Pipeline& pipeline, const char* element)
@@ -169,9 +185,7 @@ std::vector<std::string> Record::lines() const {
                                     [&](const auto& kind) { return line.starts_with(kind); });
     return found - std::begin(kinds);
   };
-  const auto data = std::find_if(all.begin(), all.end(), [](const auto& line) {
-    return line.starts_with("buffer") || line.starts_with("gap");
-  });
+  const auto data = std::find_if(all.begin(), all.end(), is_data);
   std::stable_sort(all.begin(), data,
                    [&](const auto& one, const auto& other) { return rank(one) < rank(other); });
   auto kept = all.begin();
@@ -182,6 +196,7 @@ std::vector<std::string> Record::lines() const {
     kept += is_last;
   }
   all.erase(kept, data);
+  merge_flushes(all);
   all.insert(all.end(), answers_.begin(), answers_.end());
   return all;
 }

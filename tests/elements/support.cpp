@@ -10,6 +10,7 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <map>
 
 #include "gst/mmap.h"
 
@@ -330,7 +331,39 @@ std::vector<Test>& all_tests() {
   return tests;
 }
 
+std::map<std::string, Program::Main>& all_programs() {
+  static std::map<std::string, Program::Main> programs;
+  return programs;
+}
+
+std::vector<std::string>& words() {
+  static std::vector<std::string> all;
+  return all;
+}
+
+// As a test that is alone, since nothing can fail outside of one.
+int run_program() {
+  g_unsetenv("GST_CHECKS");  // that was a choice among the tests
+  const char* name = words().front().c_str();
+  TCase* tcase = tcase_create(name);
+  const auto run = [](int) {
+    tcase_fn_start("program", __FILE__, __LINE__);
+    all_programs()[words().front()]({words().begin() + 1, words().end()});
+  };
+  _tcase_add_test(tcase, run, name, 0, 0, 0, 1);
+  Suite* suite = suite_create(name);
+  suite_add_tcase(suite, tcase);
+  SRunner* runner = srunner_create(suite);
+  srunner_set_fork_status(runner, CK_NOFORK);
+  srunner_run_all(runner, CK_NORMAL);
+  const int failed = srunner_ntests_failed(runner);
+  srunner_free(runner);
+  return failed;
+}
+
 }  // namespace
+
+Program::Program(const char* name, Main main) { all_programs()[name] = main; }
 
 Registered::Registered(const char* name, TFun function, int number) {
   all_tests().push_back({name, function, number});
@@ -339,7 +372,9 @@ Registered::Registered(const char* name, TFun function, int number) {
 }  // namespace test
 
 int main(int argc, char** argv) {
+  test::words().assign(argv + 1, argv + argc);
   gst_check_init(&argc, &argv);
+  if (argc > 1 && test::all_programs().contains(test::words().front())) return test::run_program();
   const std::string name = std::filesystem::path(argv[0]).filename();
   Suite* suite = suite_create(name.c_str());
   for (const auto& test : test::all_tests()) {

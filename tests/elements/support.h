@@ -149,6 +149,13 @@ struct Registered {
   Registered(const char* name, TFun function, int number = 0);
 };
 
+// A test program that is run with the name of one of these as its first word is that program, for
+// tests that take a second process. What goes wrong in it is in its exit status.
+struct Program {
+  using Main = void (*)(const std::vector<std::string>& words);  // those behind the name
+  Program(const char* name, Main main);
+};
+
 }  // namespace test
 
 #define TEST(name)                                              \
