@@ -77,11 +77,12 @@ struct Half {
   alignas(kCacheLine) std::atomic<uint64_t> revoked;  // those below are withdrawn if not claimed
   alignas(kCacheLine) std::atomic<uint64_t> claimed;  // of the peer's: those below are being read
   std::atomic<uint64_t> taken;                        // of the peer's: slots below are free again
-  alignas(kCacheLine) std::atomic<uint64_t> receipt_head;      // receipts written
-  alignas(kCacheLine) std::atomic<uint32_t> reader_waiting;    // != 0: wake me on a new head
-  alignas(kCacheLine) std::atomic<uint64_t> writer_wants;      // != 0: wake me on claimed >= this
-  alignas(kCacheLine) std::atomic<uint32_t> receipts_waiting;  // != 0: wake me on a new receipt
-  alignas(kCacheLine) std::atomic<uint64_t> latency_p50;       // ns, for the sender's stats only
+  alignas(kCacheLine) std::atomic<uint64_t> receipt_head;    // receipts written
+  alignas(kCacheLine) std::atomic<uint64_t> reader_waiting;  // != 0: wake me on head >= this
+  alignas(kCacheLine) std::atomic<uint64_t> writer_wants;    // != 0: wake me on claimed >= this
+  alignas(
+      kCacheLine) std::atomic<uint64_t> receipts_waiting;  // != 0: wake me on receipt_head >= this
+  alignas(kCacheLine) std::atomic<uint64_t> latency_p50;   // ns, for the sender's stats only
   std::atomic<uint64_t> latency_p99;
   alignas(kCacheLine) std::array<std::atomic<uint64_t>, kReceipts> receipts;
   std::array<Slot, kSlots> slots;
