@@ -52,12 +52,14 @@ Result<ReceiveLane::Take> ReceiveLane::take(Incoming& item) {
     const bool whole = descriptor.sequence == index_ + 1 && after == index_ + 1;
     if (!whole && !withdrawn) return wrong("a descriptor is out of sequence");
     ++index_;
-    if (withdrawn) {
-      // The sender may have let this one go or not; it knows by the ticket.
+    if (withdrawn || descriptor.first <= last_first_) {
+      // The sender may have let this one go or not; it knows by the ticket. Or it is one that was
+      // withdrawn as we took it, and was published again in case that we had not.
       if (whole && descriptor.ticket != 0) give_back(descriptor.ticket | kSkipped);
       finish();
       continue;
     }
+    last_first_ = descriptor.first;
     finish();
     if (auto checked = check(item); !checked) return checked.error();
     pending_ = true;

@@ -99,8 +99,9 @@ class ReceiveLane {
   const Half& peer_;
   const Limits limits_;
 
-  uint64_t index_ = 0;    // the next descriptor
-  bool pending_ = false;  // the item that take() was given last waits for its arena
+  uint64_t index_ = 0;       // the next descriptor
+  uint64_t last_first_ = 0;  // the first sequence of the last item
+  bool pending_ = false;     // the item that take() was given last waits for its arena
   Spinner spinner_;
   std::shared_ptr<const PeerArena> last_arena_;  // what the last item lay in …
   uint64_t last_retired_ = 0;                    // … looked up when this was retired_

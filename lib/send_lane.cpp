@@ -82,6 +82,7 @@ Result<SendLane::Room> SendLane::publish(Outgoing& item, size_t max_queued) {
     if (!fits(item.droppable, max_queued)) return Room::no;
   }
   Descriptor& descriptor = item.descriptor;
+  descriptor.first = head_ + 1;
   descriptor.extra_size = static_cast<uint32_t>(item.extra.size());
   const bool again = item.may_repeat && !item.extra.empty() &&
                      item.extra.size() == last_extra_.size() &&
@@ -205,7 +206,8 @@ bool SendLane::withdraw(Withdraw which, std::vector<Held>& freed) {
       close_row(queued.ticket, freed);
       withdrawn = true;
     } else {
-      // What must arrive is sent again even if it was claimed: twice rather than never.
+      // What must arrive is sent again even if it was claimed. A peer that has taken it sees by
+      // its first sequence that it is the same.
       again.push_back(std::move(queued.again));
       again.back()->descriptor.ticket = renew_row(queued.ticket, claimed, freed);
     }

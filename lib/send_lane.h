@@ -40,7 +40,7 @@ struct Held {
 };
 
 struct Outgoing {
-  Descriptor descriptor;             // its sequence, ticket and extra_… are filled in here
+  Descriptor descriptor;             // its sequences, ticket and extra_… are filled in here
   std::span<const std::byte> extra;  // copied
   std::optional<Block> extra_block;  // holds `extra` where it does not fit a slot
   Hold hold = no_hold();
