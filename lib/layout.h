@@ -18,7 +18,7 @@
 namespace mmaplink {
 
 inline constexpr uint32_t kMagic = 0x6d6d6170;  // "mmap" read as a big-endian number
-inline constexpr uint32_t kVersion = 1;
+inline constexpr uint32_t kVersion = 2;
 
 inline constexpr uint64_t kSlots = 512;           // descriptors a ring holds
 inline constexpr uint64_t kReceipts = 16384;      // receipts not yet read, at the most
@@ -43,6 +43,7 @@ enum class ExtraFrom : uint32_t {
 // the receiver copies out and validates before it uses any of it.
 struct Descriptor {
   uint64_t sequence = 0;  // index in the lane + 1: tells a slot that has been written over
+  uint64_t first = 0;     // its sequence when it was published first, if it was withdrawn since
   uint64_t ticket = 0;    // what the receipt repeats; 0: nothing to give back
   uint32_t kind = 0;      // for the layer above
   uint32_t flags = 0;     // for the layer above
@@ -78,17 +79,18 @@ struct Half {
   alignas(kCacheLine) std::atomic<uint64_t> revoked;  // those below are withdrawn if not claimed
   alignas(kCacheLine) std::atomic<uint64_t> claimed;  // of the peer's: those below are being read
   std::atomic<uint64_t> taken;                        // of the peer's: slots below are free again
-  alignas(kCacheLine) std::atomic<uint64_t> receipt_head;      // receipts written
-  alignas(kCacheLine) std::atomic<uint32_t> reader_waiting;    // != 0: wake me on a new head
-  alignas(kCacheLine) std::atomic<uint64_t> writer_wants;      // != 0: wake me on claimed >= this
-  alignas(kCacheLine) std::atomic<uint32_t> receipts_waiting;  // != 0: wake me on a new receipt
-  alignas(kCacheLine) std::atomic<uint64_t> latency_p50;       // ns, for the sender's stats only
+  alignas(kCacheLine) std::atomic<uint64_t> receipt_head;    // receipts written
+  alignas(kCacheLine) std::atomic<uint64_t> reader_waiting;  // != 0: wake me on head >= this
+  alignas(kCacheLine) std::atomic<uint64_t> writer_wants;    // != 0: wake me on claimed >= this
+  alignas(
+      kCacheLine) std::atomic<uint64_t> receipts_waiting;  // != 0: wake me on receipt_head >= this
+  alignas(kCacheLine) std::atomic<uint64_t> latency_p50;   // ns, for the sender's stats only
   std::atomic<uint64_t> latency_p99;
   alignas(kCacheLine) std::array<std::atomic<uint64_t>, kReceipts> receipts;
   std::array<Slot, kSlots> slots;
 };
 
-static_assert(sizeof(Descriptor) == 120 && std::is_trivially_copyable_v<Descriptor>);
+static_assert(sizeof(Descriptor) == 128 && std::is_trivially_copyable_v<Descriptor>);
 static_assert(sizeof(Descriptor) % sizeof(uint64_t) == 0 && kSlotExtra % sizeof(uint64_t) == 0);
 static_assert(sizeof(Slot) == kSlotSize);
 static_assert(std::is_standard_layout_v<Half>);

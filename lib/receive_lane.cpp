@@ -52,12 +52,14 @@ Result<ReceiveLane::Take> ReceiveLane::take(Incoming& item) {
     const bool whole = descriptor.sequence == index_ + 1 && after == index_ + 1;
     if (!whole && !withdrawn) return wrong("a descriptor is out of sequence");
     ++index_;
-    if (withdrawn) {
-      // The sender may have let this one go or not; it knows by the ticket.
+    if (withdrawn || descriptor.first <= last_first_) {
+      // The sender may have let this one go or not; it knows by the ticket. Or it is one that was
+      // withdrawn as we took it, and was published again in case that we had not.
       if (whole && descriptor.ticket != 0) give_back(descriptor.ticket | kSkipped);
       finish();
       continue;
     }
+    last_first_ = descriptor.first;
     finish();
     if (auto checked = check(item); !checked) return checked.error();
     pending_ = true;
@@ -207,8 +209,7 @@ ReceiveLane::Usage ReceiveLane::usage() const {
 
 void ReceiveLane::wait(const Kick& kick, uint32_t seen, Deadline deadline) {
   if (!pending_ && spinner_.wait(index_, [&] { return !empty(); })) return;
-  if (++episode_ == 0) ++episode_;
-  own_.reader_waiting.store(episode_, std::memory_order_relaxed);
+  own_.reader_waiting.store(index_ + 1, std::memory_order_relaxed);
   // SYNC: full fence, pairs with the one in SendLane::announce_head.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   const uint64_t head = peer_.head.load(std::memory_order_relaxed);
@@ -228,9 +229,9 @@ void ReceiveLane::give_back(uint64_t ticket) {
   own_.receipt_head.store(++receipt_head_, std::memory_order_release);
   // SYNC: full fence, pairs with the one in SendLane::watch_receipts.
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  const uint32_t episode = peer_.receipts_waiting.load(std::memory_order_relaxed);
-  if (episode == 0 || episode == woken_episode_) return;
-  woken_episode_ = episode;
+  const uint64_t wants = peer_.receipts_waiting.load(std::memory_order_relaxed);
+  if (wants == 0 || receipt_head_ < wants || wants == woken_for_) return;  // as in announce_head()
+  woken_for_ = wants;
   wake(low_word(own_.receipt_head), true);
 }
 

@@ -104,10 +104,10 @@ class ReceiveLane {
   const Limits limits_;
 
   uint64_t index_ = 0;           // the next descriptor
+  uint64_t last_first_ = 0;      // the first sequence of the last item
   std::optional<uint64_t> end_;  // closed: no descriptor from here on
   bool pending_ = false;         // the item that take() was given last waits for its arena
   Spinner spinner_;
-  uint32_t episode_ = 0;                         // of waiting, so that one episode is woken once
   std::shared_ptr<const PeerArena> last_arena_;  // what the last item lay in …
   uint64_t last_retired_ = 0;                    // … looked up when this was retired_
   Histogram latency_;
@@ -117,7 +117,7 @@ class ReceiveLane {
 
   mutable std::mutex receipts_mutex_;
   uint64_t receipt_head_ = 0;
-  uint32_t woken_episode_ = 0;
+  uint64_t woken_for_ = 0;
 
   mutable std::mutex arenas_mutex_;
   std::unordered_map<uint32_t, std::shared_ptr<const PeerArena>> arenas_;

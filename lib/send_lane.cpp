@@ -82,6 +82,7 @@ Result<SendLane::Room> SendLane::publish(Outgoing& item, size_t max_queued) {
     if (!fits(item.droppable, max_queued)) return Room::no;
   }
   Descriptor& descriptor = item.descriptor;
+  descriptor.first = head_ + 1;
   descriptor.extra_size = static_cast<uint32_t>(item.extra.size());
   const bool again = item.may_repeat && !item.extra.empty() &&
                      item.extra.size() == last_extra_.size() &&
@@ -142,9 +143,11 @@ void SendLane::announce_head() {
   // SYNC: full fence, pairs with the one in ReceiveLane::wait: either the peer sees the new head
   // before it sleeps, or we see that it waits.
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  const uint32_t episode = peer_.reader_waiting.load(std::memory_order_relaxed);
-  if (episode == 0 || episode == woken_episode_) return;
-  woken_episode_ = episode;
+  const uint64_t wants = peer_.reader_waiting.load(std::memory_order_relaxed);
+  // Woken once for what it wants, however many items follow. One that has read what was published
+  // just now, and waits for the next already, is woken for that one.
+  if (wants == 0 || head_ < wants || wants == woken_for_) return;
+  woken_for_ = wants;
   wake(low_word(own_.head), true);
 }
 
@@ -197,14 +200,14 @@ bool SendLane::withdraw(Withdraw which, std::vector<Held>& freed) {
     Queued& queued = queued_[i % kSlots];
     // Claimed as we withdrew: the peer may have skipped it or not. A row stays till its receipt.
     const bool claimed = i < claimed_;
-    const bool goes =
-        queued.droppable && (which == Withdraw::all || !withdrawn || !queued.again);
+    const bool goes = queued.droppable && (which == Withdraw::all || !withdrawn || !queued.again);
     if (claimed && queued.droppable) continue;
     if (goes) {
       close_row(queued.ticket, freed);
       withdrawn = true;
     } else {
-      // What must arrive is sent again even if it was claimed: twice rather than never.
+      // What must arrive is sent again even if it was claimed. A peer that has taken it sees by
+      // its first sequence that it is the same.
       again.push_back(std::move(queued.again));
       again.back()->descriptor.ticket = renew_row(queued.ticket, claimed, freed);
     }
@@ -232,12 +235,11 @@ Status SendLane::drain(std::vector<Held>& freed) {
 WaitWord SendLane::watch_receipts() {
   const std::lock_guard lock(mutex_);
   ++watchers_;
-  if (++watch_episode_ == 0) ++watch_episode_;
-  own_.receipts_waiting.store(watch_episode_, std::memory_order_relaxed);
+  const uint64_t read = receipts_read_.load(std::memory_order_relaxed);
+  own_.receipts_waiting.store(read + 1, std::memory_order_relaxed);
   // SYNC: full fence, pairs with the one in ReceiveLane::give_back.
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  return {low_word(peer_.receipt_head),
-          static_cast<uint32_t>(receipts_read_.load(std::memory_order_relaxed)), true};
+  return {low_word(peer_.receipt_head), static_cast<uint32_t>(read), true};
 }
 
 void SendLane::stop_watching() {

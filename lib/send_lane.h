@@ -40,7 +40,7 @@ struct Held {
 };
 
 struct Outgoing {
-  Descriptor descriptor;             // its sequence, ticket and extra_… are filled in here
+  Descriptor descriptor;             // its sequences, ticket and extra_… are filled in here
   std::span<const std::byte> extra;  // copied
   std::optional<Block> extra_block;  // holds `extra` where it does not fit a slot
   Hold hold = no_hold();
@@ -147,10 +147,9 @@ class SendLane {
   uint64_t counted_ = 0;  // items below no longer count in queued_droppable_
   size_t queued_droppable_ = 0;
   std::atomic<uint64_t> receipts_read_{0};  // changed under the mutex
-  uint32_t woken_episode_ = 0;
-  Spinner spinner_;                    // the publishing thread's
-  std::vector<std::byte> last_extra_;  // of the item before, where it may serve again
-  uint32_t watch_episode_ = 0;
+  uint64_t woken_for_ = 0;                  // the wish of the peer that it was woken for last
+  Spinner spinner_;                         // the publishing thread's
+  std::vector<std::byte> last_extra_;       // of the item before, where it may serve again
   int watchers_ = 0;
   size_t rows_live_ = 0;
   bool closed_ = false;

@@ -39,7 +39,7 @@ void fields_arrive_in_order_and_bit_for_bit() {
     for (uint64_t i = 0; i < kSlots; ++i) {
       g_assert_true(ring.take() == Take::item);
       Descriptor want = random_descriptor(expected);
-      want.sequence = ++index;
+      want.sequence = want.first = ++index;
       want.extra_from = ring.item.descriptor.extra_from;
       g_assert_cmpmem(&ring.item.descriptor, sizeof want, &want, sizeof want);
       g_assert_cmpuint(ring.item.memory.size, ==, 0);

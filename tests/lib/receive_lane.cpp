@@ -20,6 +20,7 @@ void forge(Lane& lane, const std::function<void(Descriptor&)>& edit) {
   Descriptor& descriptor = lane.sender_half().slots[head % kSlots].descriptor;
   descriptor = Descriptor{};
   descriptor.sequence = head + 1;
+  descriptor.first = head + 1;
   descriptor.extra_from = static_cast<uint32_t>(ExtraFrom::slot);
   edit(descriptor);
   lane.sender_half().head = head + 1;
