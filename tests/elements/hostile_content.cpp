@@ -288,6 +288,57 @@ TEST(spoilt_bytes_are_events_or_nothing) {
   fail_unless(came > 1000, "%zu", came);
 }
 
+// Questions, and answers put into the queries that they are none for.
+TEST(spoilt_queries_are_queries_or_nothing) {
+  Random random(6);
+  const Ref<GstCaps> caps(gst_caps_from_string(test::kVideo));
+  const auto make = [&] {
+    std::vector<Ref<GstQuery>> all;
+    for (GstQuery* query :
+         {gst_query_new_caps(caps.get()), gst_query_new_accept_caps(caps.get()),
+          gst_query_new_allocation(caps.get(), TRUE), gst_query_new_latency(),
+          gst_query_new_position(GST_FORMAT_TIME), gst_query_new_duration(GST_FORMAT_TIME),
+          gst_query_new_seeking(GST_FORMAT_TIME), gst_query_new_segment(GST_FORMAT_TIME),
+          gst_query_new_convert(GST_FORMAT_TIME, 1, GST_FORMAT_BYTES), gst_query_new_formats(),
+          gst_query_new_context("some"), gst_query_new_drain(),
+          gst_query_new_custom(GST_QUERY_CUSTOM, gst_structure_new_empty("custom"))})
+      all.emplace_back(query);
+    return all;
+  };
+  const auto answered = make();
+  for (const auto& query : answered) {
+    if (GST_QUERY_TYPE(query.get()) == GST_QUERY_CAPS)
+      gst_query_set_caps_result(query.get(), caps.get());
+    if (GST_QUERY_TYPE(query.get()) == GST_QUERY_ALLOCATION) {
+      gst_query_add_allocation_pool(query.get(), nullptr, 100, 2, 3);
+      GstAllocationParams params;
+      gst_allocation_params_init(&params);
+      gst_query_add_allocation_param(query.get(), nullptr, &params);
+      gst_query_add_allocation_meta(query.get(), GST_VIDEO_META_API_TYPE, nullptr);
+    }
+    if (GST_QUERY_TYPE(query.get()) == GST_QUERY_FORMATS)
+      gst_query_set_formats(query.get(), 2, GST_FORMAT_TIME, GST_FORMAT_BYTES);
+  }
+  size_t came = 0;
+  for (int round = 0; round < 10'000; ++round) {
+    const auto asked = make();
+    for (size_t i = 0; i < asked.size(); ++i) {
+      const auto question = gstmmap::encode_question(asked[i].get());
+      fail_unless(question.has_value());
+      const Ref<GstQuery> got(gstmmap::decode_question(random.spoil(*question)));
+      came += got != nullptr;
+      const auto answer = gstmmap::encode_answer(answered[i].get());
+      if (answer) came += gstmmap::decode_answer(random.spoil(*answer), asked[i].get());
+      for (const GstQuery* query : {got.get(), asked[i].get()})
+        if (query != nullptr) {
+          const GstStructure* inside = gst_query_get_structure(const_cast<GstQuery*>(query));
+          if (inside != nullptr) g_free(gst_structure_to_string(inside));
+        }
+    }
+  }
+  fail_unless(came > 1000, "%zu", came);
+}
+
 // Over a link they come as an event or end the link, and the next
 // stream is well.
 TEST(spoilt_events_do_no_harm) {
