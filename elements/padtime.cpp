@@ -27,7 +27,8 @@ void PadTime::apply(const mmaplink::Descriptor& descriptor, const GstSegment& se
     if (const auto here = own_.look(element_)) set(static_cast<gint64>(there_ - *here));
     return;
   }
-  if (is_set_ && !had_instant) return;
+  // Bytes have no time.
+  if ((is_set_ && !had_instant) || segment.format != GST_FORMAT_TIME) return;
   const guint64 first = gst_segment_to_running_time(&segment, GST_FORMAT_TIME, descriptor.pts);
   const auto now = running_time();
   if (GST_CLOCK_TIME_IS_VALID(first) && now) set(static_cast<gint64>(*now - first));

@@ -243,6 +243,7 @@ bool Source::look_around(uint32_t seen) {
   if (current_) return true;
   current_ = pick();
   delivered_ = false;
+  order_ = {};
   if (!current_) {
     sleep(seen);
     return false;
@@ -331,6 +332,11 @@ bool Source::handle_event(const Incoming& item) {
   if (event == nullptr || !GST_EVENT_IS_DOWNSTREAM(event)) {
     gst_clear_event(&event);
     break_off("an event that makes no sense");
+    return false;
+  }
+  if (!order_.take(GST_EVENT_TYPE(event))) {
+    gst_event_unref(event);
+    break_off("a stream out of order");
     return false;
   }
   GST_DEBUG_OBJECT(element_, "received %" GST_PTR_FORMAT, static_cast<void*>(event));
@@ -448,6 +454,7 @@ bool Source::handle_flush_stop(const Incoming& item) {
     return false;
   }
   GST_DEBUG_OBJECT(element_, "flushed");
+  order_.flushed();
   if (flush_.stop(*stop)) {
     time_.forget();
     gst_segment_init(&segment_, GST_FORMAT_TIME);
@@ -478,6 +485,11 @@ bool Source::handle_buffer(Incoming& item) {
   if (flush_.is_on()) {
     gst_buffer_unref(buffer);
     return true;
+  }
+  if (!order_.may_flow()) {
+    gst_buffer_unref(buffer);
+    break_off("a stream out of order");
+    return false;
   }
   if (own_base_time_changed_.exchange(false)) time_.forget();
   if (active_.is_live) time_.apply(item.descriptor, segment_);

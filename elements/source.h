@@ -23,6 +23,7 @@
 #include "elements/flushgate.h"
 #include "elements/padtime.h"
 #include "elements/settings.h"
+#include "elements/streamorder.h"
 #include "elements/tighten.h"
 #include "gst/wire.h"
 #include "lib/endpoint.h"
@@ -125,6 +126,7 @@ class Source final : public mmaplink::EndpointUser {
   std::shared_ptr<mmaplink::Link> current_;
   mmaplink::Incoming item_;
   bool delivered_ = false;  // anything, over the current link
+  StreamOrder order_;       // of the current link
   uint32_t handled_ = 0;    // the kick that was looked into last
   std::optional<mmaplink::Deadline> pending_since_;
   std::optional<mmaplink::Deadline> eos_since_;  // that is wanted, and nothing has come

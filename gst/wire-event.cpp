@@ -80,10 +80,21 @@ bool is_format(int32_t format) {
 // What GStreamer would assert on, or divide by.
 bool is_rate(double rate) { return std::isfinite(rate) && (rate < 0.0 || rate > 0.0); }
 
+// GStreamer warns of others as soon as it prints them.
+template <class T>
+T known_flags(GType type, uint32_t flags) {
+  auto* all = static_cast<GFlagsClass*>(g_type_class_ref(type));
+  const guint known = all->mask;
+  g_type_class_unref(all);
+  return static_cast<T>(flags & known);
+}
+
 bool to_gst(const Segment& in, GstSegment& out) {
-  if (!is_format(in.format) || !is_rate(in.rate) || !is_rate(in.applied_rate)) return false;
+  if (!is_format(in.format) || in.format == GST_FORMAT_UNDEFINED || !is_rate(in.rate) ||
+      !is_rate(in.applied_rate))
+    return false;
   gst_segment_init(&out, static_cast<GstFormat>(in.format));
-  out.flags = static_cast<GstSegmentFlags>(in.flags);
+  out.flags = known_flags<GstSegmentFlags>(GST_TYPE_SEGMENT_FLAGS, in.flags);
   out.rate = in.rate;
   out.applied_rate = in.applied_rate;
   out.base = in.base;
@@ -93,7 +104,8 @@ bool to_gst(const Segment& in, GstSegment& out) {
   out.time = in.time;
   out.position = in.position;
   out.duration = in.duration;
-  return true;
+  // Backwards there is no way but from an end.
+  return out.rate > 0.0 || (out.stop != GST_CLOCK_TIME_NONE && out.stop >= out.offset);
 }
 
 // False where it can't cross.
@@ -166,7 +178,7 @@ bool encode_body(GstEvent* event, BytesOut& to) {
       GstBuffer* data = nullptr;
       gst_event_parse_protection(event, &system, &data, &origin);
       to.put(uint32_t{origin != nullptr});
-      if (!put_text(system, to) || (origin != nullptr && !put_text(origin, to))) return false;
+      if (!put_name(system, to) || (origin != nullptr && !put_name(origin, to))) return false;
       GstMapInfo map;
       if (!gst_buffer_map(data, &map, GST_MAP_READ)) return false;
       put_bytes(std::as_bytes(std::span(map.data, map.size)), to);
@@ -290,7 +302,8 @@ GstEvent* decode_stream_start(BytesIn& from) {
   OwnStream<GstStream> stream;
   if (!id || (start.has_stream != 0 && !(stream = get_stream(from)))) return nullptr;
   GstEvent* event = gst_event_new_stream_start(id->c_str());
-  gst_event_set_stream_flags(event, static_cast<GstStreamFlags>(start.flags));
+  gst_event_set_stream_flags(event,
+                             known_flags<GstStreamFlags>(GST_TYPE_STREAM_FLAGS, start.flags));
   if (start.has_group != 0 && start.group != 0) gst_event_set_group_id(event, start.group);
   if (stream) gst_event_set_stream(event, stream.get());
   return event;
@@ -298,14 +311,17 @@ GstEvent* decode_stream_start(BytesIn& from) {
 
 GstEvent* decode_protection(BytesIn& from) {
   const bool has_origin = from.get<uint32_t>() != 0;
-  const auto system = get_text(from);
-  std::optional<std::string> origin;
-  if (!system || (has_origin && !(origin = get_text(from)))) return nullptr;
+  // Both become a part of the structure's name.
+  const auto is_part = [](const char* name) {
+    return name != nullptr && is_structure_name(std::string("protection-") + name);
+  };
+  const char* system = get_name(from);
+  const char* origin = has_origin ? get_name(from) : nullptr;
+  if (!is_part(system) || (has_origin && !is_part(origin))) return nullptr;
   const auto bytes = get_bytes(from);
   if (!from.good()) return nullptr;
-  GstBuffer* data = gst_buffer_new_memdup(bytes.data(), bytes.size());
-  GstEvent* event =
-      gst_event_new_protection(system->c_str(), data, origin ? origin->c_str() : nullptr);
+  GstBuffer* data = buffer_of(bytes);
+  GstEvent* event = gst_event_new_protection(system, data, origin);
   gst_buffer_unref(data);
   return event;
 }
@@ -315,8 +331,16 @@ GstEvent* decode_seek(const Seek& seek) {
   if (!is_format(seek.format) || !is_rate(seek.rate) || !is_type(seek.start_type) ||
       !is_type(seek.stop_type))
     return nullptr;
-  GstEvent* event = gst_event_new_seek(seek.rate, static_cast<GstFormat>(seek.format),
-                                       static_cast<GstSeekFlags>(seek.flags),
+  auto flags = known_flags<GstSeekFlags>(GST_TYPE_SEEK_FLAGS, seek.flags);
+  // GStreamer warns that it ignores them.
+  constexpr auto kSnap = GST_SEEK_FLAG_SNAP_BEFORE | GST_SEEK_FLAG_SNAP_AFTER;
+  if ((flags & GST_SEEK_FLAG_KEY_UNIT) == 0) flags = static_cast<GstSeekFlags>(flags & ~kSnap);
+  // Another rate at once is nothing else besides.
+  if ((flags & GST_SEEK_FLAG_INSTANT_RATE_CHANGE) != 0 &&
+      (seek.start_type != GST_SEEK_TYPE_NONE || seek.stop_type != GST_SEEK_TYPE_NONE ||
+       (flags & GST_SEEK_FLAG_FLUSH) != 0))
+    return nullptr;
+  GstEvent* event = gst_event_new_seek(seek.rate, static_cast<GstFormat>(seek.format), flags,
                                        static_cast<GstSeekType>(seek.start_type), seek.start,
                                        static_cast<GstSeekType>(seek.stop_type), seek.stop);
   gst_event_set_seek_trickmode_interval(event, seek.trickmode_interval);
@@ -383,7 +407,7 @@ GstEvent* decode_body(GstEventType type, BytesIn& from) {
       const auto gap = from.get<Gap>();
       if (gap.timestamp == GST_CLOCK_TIME_NONE) return nullptr;
       GstEvent* event = gst_event_new_gap(gap.timestamp, gap.duration);
-      gst_event_set_gap_flags(event, static_cast<GstGapFlags>(gap.flags));
+      gst_event_set_gap_flags(event, known_flags<GstGapFlags>(GST_TYPE_GAP_FLAGS, gap.flags));
       return event;
     }
     case GST_EVENT_SEGMENT_DONE: {

@@ -354,9 +354,15 @@ bool get_answer(BytesIn& from, GstQuery* query) {
     case GST_QUERY_POSITION:
     case GST_QUERY_DURATION: {
       const auto values = from.get<Values>();
-      if (!is_format(values.format)) return false;
-      const GstFormat format = to_format(values.format);
-      if (GST_QUERY_TYPE(query) == GST_QUERY_POSITION)
+      const bool position = GST_QUERY_TYPE(query) == GST_QUERY_POSITION;
+      GstFormat format{};
+      if (position)
+        gst_query_parse_position(query, &format, nullptr);
+      else
+        gst_query_parse_duration(query, &format, nullptr);
+      // In what it was asked for.
+      if (values.format != static_cast<int32_t>(format)) return false;
+      if (position)
         gst_query_set_position(query, format, values.first);
       else
         gst_query_set_duration(query, format, values.first);

@@ -46,7 +46,7 @@ GstSample* get_sample(BytesIn& from) {
   if (has.buffer != 0) {
     const auto bytes = get_bytes(from);
     if (!from.good()) return nullptr;
-    buffer = gst_buffer_new_memdup(bytes.data(), bytes.size());
+    buffer = buffer_of(bytes);
   }
   GstSample* sample = gst_sample_new(buffer, caps.get(), nullptr, info.release());
   gst_clear_buffer(&buffer);
@@ -128,6 +128,13 @@ OwnStream<GstTagList> get_tags(BytesIn& from) {
 
 namespace {
 
+// GStreamer warns of others.
+constexpr uint32_t kTypes = GST_STREAM_TYPE_UNKNOWN | GST_STREAM_TYPE_AUDIO |
+                            GST_STREAM_TYPE_VIDEO | GST_STREAM_TYPE_CONTAINER |
+                            GST_STREAM_TYPE_TEXT;
+constexpr uint32_t kFlags =
+    GST_STREAM_FLAG_SPARSE | GST_STREAM_FLAG_SELECT | GST_STREAM_FLAG_UNSELECT;
+
 struct StreamParts {
   uint32_t type, flags, has_caps, has_tags;
 };
@@ -155,8 +162,8 @@ OwnStream<GstStream> get_stream(BytesIn& from) {
   if (parts.has_caps != 0 && !(caps = get_caps(from))) return nullptr;
   if (parts.has_tags != 0 && !(tags = get_tags(from))) return nullptr;
   OwnStream<GstStream> stream(gst_stream_new(id->c_str(), caps.get(),
-                                             static_cast<GstStreamType>(parts.type),
-                                             static_cast<GstStreamFlags>(parts.flags)));
+                                             static_cast<GstStreamType>(parts.type & kTypes),
+                                             static_cast<GstStreamFlags>(parts.flags & kFlags)));
   if (tags) gst_stream_set_tags(stream.get(), tags.get());
   return stream;
 }

@@ -39,15 +39,6 @@ struct Time {
 bool is_letter(char c) { return g_ascii_isalpha(c); }
 bool is_letter_or_digit(char c) { return g_ascii_isalnum(c); }
 
-// GStreamer's own rules, which it asserts.
-bool is_structure_name(std::string_view name) {
-  const auto fits = [](char c) {
-    return is_letter_or_digit(c) || std::string_view("/-_.:+").find(c) != std::string_view::npos;
-  };
-  return !name.empty() && is_letter(name[0]) && std::ranges::all_of(name, fits) &&
-         !name.starts_with("video/x-raw-") && !name.starts_with("audio/x-raw-");
-}
-
 bool is_feature_name(std::string_view name) {
   const size_t colon = name.find(':');
   if (colon == std::string_view::npos) return false;
@@ -86,6 +77,14 @@ Own<GstCapsFeatures> get_features(BytesIn& from) {
 
 }  // namespace
 
+bool is_structure_name(std::string_view name) {
+  const auto fits = [](char c) {
+    return is_letter_or_digit(c) || std::string_view("/-_.:+").find(c) != std::string_view::npos;
+  };
+  return !name.empty() && is_letter(name[0]) && std::ranges::all_of(name, fits) &&
+         !name.starts_with("video/x-raw-") && !name.starts_with("audio/x-raw-");
+}
+
 // --- text and time ------------------------------------------------------------------------------
 
 bool put_bytes(std::span<const std::byte> bytes, BytesOut& to) {
@@ -96,6 +95,10 @@ bool put_bytes(std::span<const std::byte> bytes, BytesOut& to) {
 }
 
 std::span<const std::byte> get_bytes(BytesIn& from) { return from.take(from.get<uint32_t>()); }
+
+GstBuffer* buffer_of(std::span<const std::byte> bytes) {
+  return bytes.empty() ? gst_buffer_new() : gst_buffer_new_memdup(bytes.data(), bytes.size());
+}
 
 bool put_text(const char* text, BytesOut& to) {
   return text != nullptr && g_utf8_validate(text, -1, nullptr) &&

@@ -11,6 +11,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "gst/bytes.h"
 
@@ -36,6 +37,8 @@ inline constexpr int kDeepest = 16;
 
 bool put_bytes(std::span<const std::byte> bytes, BytesOut& to);
 std::span<const std::byte> get_bytes(BytesIn& from);
+// A copy of them, also of none; transfer full.
+GstBuffer* buffer_of(std::span<const std::byte> bytes);
 
 // UTF-8, of any length.
 bool put_text(const char* text, BytesOut& to);
@@ -45,6 +48,9 @@ std::optional<std::string> get_text(BytesIn& from);
 // are short, and peers get only so many new ones in the life of a process.
 bool put_name(const char* name, BytesOut& to);
 const char* get_name(BytesIn& from);
+
+// GStreamer's own rules, which it asserts.
+bool is_structure_name(std::string_view name);
 
 // To the microsecond; the time zone as an offset, since its name is that of a file to be read.
 bool put_date_time(GDateTime* time, BytesOut& to);

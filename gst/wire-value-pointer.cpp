@@ -66,8 +66,7 @@ bool put_buffer(const GValue* value, BytesOut& to, int) {
 
 bool get_buffer(BytesIn& from, GValue* value, int) {
   const auto bytes = get_bytes(from);
-  GstBuffer* buffer =
-      bytes.empty() ? gst_buffer_new() : gst_buffer_new_memdup(bytes.data(), bytes.size());
+  GstBuffer* buffer = buffer_of(bytes);
   gst_value_take_buffer(value, buffer);
   return true;
 }
