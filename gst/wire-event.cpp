@@ -80,10 +80,18 @@ bool is_format(int32_t format) {
 // What GStreamer would assert on, or divide by.
 bool is_rate(double rate) { return std::isfinite(rate) && (rate < 0.0 || rate > 0.0); }
 
+// Backwards there has to be where it begins.
+bool is_sound(const Segment& segment) {
+  return is_format(segment.format) && segment.format != GST_FORMAT_UNDEFINED &&
+         is_rate(segment.rate) && is_rate(segment.applied_rate) &&
+         (segment.rate > 0.0 ||
+          (segment.stop != GST_CLOCK_TIME_NONE && segment.stop >= segment.offset));
+}
+
 bool to_gst(const Segment& in, GstSegment& out) {
-  if (!is_format(in.format) || !is_rate(in.rate) || !is_rate(in.applied_rate)) return false;
+  if (!is_sound(in)) return false;
   gst_segment_init(&out, static_cast<GstFormat>(in.format));
-  out.flags = static_cast<GstSegmentFlags>(in.flags);
+  out.flags = known_flags<GstSegmentFlags, gst_segment_flags_get_type>(in.flags);
   out.rate = in.rate;
   out.applied_rate = in.applied_rate;
   out.base = in.base;
@@ -135,10 +143,19 @@ bool encode_body(GstEvent* event, BytesOut& to) {
     case GST_EVENT_SEGMENT: {
       const GstSegment* in = nullptr;
       gst_event_parse_segment(event, &in);
-      to.put(Segment{static_cast<uint32_t>(in->flags), in->format, in->rate, in->applied_rate,
-                     in->base, in->offset, in->start, in->stop, in->time, in->position,
-                     in->duration});
-      return true;
+      const Segment segment{static_cast<uint32_t>(in->flags),
+                            in->format,
+                            in->rate,
+                            in->applied_rate,
+                            in->base,
+                            in->offset,
+                            in->start,
+                            in->stop,
+                            in->time,
+                            in->position,
+                            in->duration};
+      to.put(segment);
+      return is_sound(segment);
     }
     case GST_EVENT_TAG: {
       GstTagList* tags = nullptr;
@@ -166,7 +183,9 @@ bool encode_body(GstEvent* event, BytesOut& to) {
       GstBuffer* data = nullptr;
       gst_event_parse_protection(event, &system, &data, &origin);
       to.put(uint32_t{origin != nullptr});
-      if (!put_text(system, to) || (origin != nullptr && !put_text(origin, to))) return false;
+      if (!is_structure_name(gst_structure_get_name(gst_event_get_structure(event))) ||
+          !put_text(system, to) || (origin != nullptr && !put_text(origin, to)))
+        return false;
       GstMapInfo map;
       if (!gst_buffer_map(data, &map, GST_MAP_READ)) return false;
       put_bytes(std::as_bytes(std::span(map.data, map.size)), to);
@@ -290,7 +309,8 @@ GstEvent* decode_stream_start(BytesIn& from) {
   OwnStream<GstStream> stream;
   if (!id || (start.has_stream != 0 && !(stream = get_stream(from)))) return nullptr;
   GstEvent* event = gst_event_new_stream_start(id->c_str());
-  gst_event_set_stream_flags(event, static_cast<GstStreamFlags>(start.flags));
+  gst_event_set_stream_flags(event,
+                             known_flags<GstStreamFlags, gst_stream_flags_get_type>(start.flags));
   if (start.has_group != 0 && start.group != 0) gst_event_set_group_id(event, start.group);
   if (stream) gst_event_set_stream(event, stream.get());
   return event;
@@ -303,7 +323,10 @@ GstEvent* decode_protection(BytesIn& from) {
   if (!system || (has_origin && !(origin = get_text(from)))) return nullptr;
   const auto bytes = get_bytes(from);
   if (!from.good()) return nullptr;
-  GstBuffer* data = gst_buffer_new_memdup(bytes.data(), bytes.size());
+  // As GStreamer calls the structure of such an event.
+  const std::string name = "GstProtectionEvent" + (origin ? "-" + *origin : "") + "-" + *system;
+  if (!is_structure_name(name) || !may_keep(name)) return nullptr;
+  GstBuffer* data = buffer_with(bytes);
   GstEvent* event =
       gst_event_new_protection(system->c_str(), data, origin ? origin->c_str() : nullptr);
   gst_buffer_unref(data);
@@ -313,10 +336,18 @@ GstEvent* decode_protection(BytesIn& from) {
 GstEvent* decode_seek(const Seek& seek) {
   const auto is_type = [](uint32_t type) { return type <= GST_SEEK_TYPE_END; };
   if (!is_format(seek.format) || !is_rate(seek.rate) || !is_type(seek.start_type) ||
-      !is_type(seek.stop_type))
+      !is_type(seek.stop_type) || seek.trickmode_interval == GST_CLOCK_TIME_NONE)
     return nullptr;
-  GstEvent* event = gst_event_new_seek(seek.rate, static_cast<GstFormat>(seek.format),
-                                       static_cast<GstSeekFlags>(seek.flags),
+  auto flags = known_flags<GstSeekFlags, gst_seek_flags_get_type>(seek.flags);
+  // Which GStreamer would do too, with a warning.
+  if ((flags & GST_SEEK_FLAG_KEY_UNIT) == 0)
+    flags = static_cast<GstSeekFlags>(flags & ~GST_SEEK_FLAG_SNAP_NEAREST);
+  // What GStreamer asserts: another rate is all that such a seek brings.
+  if ((flags & GST_SEEK_FLAG_INSTANT_RATE_CHANGE) != 0 &&
+      ((flags & GST_SEEK_FLAG_FLUSH) != 0 || seek.start_type != GST_SEEK_TYPE_NONE ||
+       seek.stop_type != GST_SEEK_TYPE_NONE))
+    return nullptr;
+  GstEvent* event = gst_event_new_seek(seek.rate, static_cast<GstFormat>(seek.format), flags,
                                        static_cast<GstSeekType>(seek.start_type), seek.start,
                                        static_cast<GstSeekType>(seek.stop_type), seek.stop);
   gst_event_set_seek_trickmode_interval(event, seek.trickmode_interval);
@@ -340,7 +371,8 @@ GstEvent* decode_select_streams(BytesIn& from) {
   return event;
 }
 
-GstEvent* decode_body(GstEventType type, BytesIn& from) {
+// A number, because it may be none that the enum can hold.
+GstEvent* decode_body(uint32_t type, BytesIn& from) {
   switch (type) {
     case GST_EVENT_EOS:
       return gst_event_new_eos();
@@ -383,7 +415,7 @@ GstEvent* decode_body(GstEventType type, BytesIn& from) {
       const auto gap = from.get<Gap>();
       if (gap.timestamp == GST_CLOCK_TIME_NONE) return nullptr;
       GstEvent* event = gst_event_new_gap(gap.timestamp, gap.duration);
-      gst_event_set_gap_flags(event, static_cast<GstGapFlags>(gap.flags));
+      gst_event_set_gap_flags(event, known_flags<GstGapFlags, gst_gap_flags_get_type>(gap.flags));
       return event;
     }
     case GST_EVENT_SEGMENT_DONE: {
@@ -411,8 +443,10 @@ GstEvent* decode_body(GstEventType type, BytesIn& from) {
       return gst_event_new_buffer_size(static_cast<GstFormat>(size.format), size.minsize,
                                        size.maxsize, size.async != 0);
     }
-    case GST_EVENT_LATENCY:
-      return gst_event_new_latency(from.get<uint64_t>());
+    case GST_EVENT_LATENCY: {
+      const auto latency = from.get<uint64_t>();
+      return latency != GST_CLOCK_TIME_NONE ? gst_event_new_latency(latency) : nullptr;
+    }
     case GST_EVENT_QOS: {
       const auto qos = from.get<Qos>();
       // What GStreamer asserts on: a difference that reaches back before the beginning.
@@ -441,7 +475,8 @@ GstEvent* decode_body(GstEventType type, BytesIn& from) {
     case GST_EVENT_CUSTOM_BOTH:
     case GST_EVENT_CUSTOM_BOTH_OOB: {
       auto structure = get_structure(from);
-      return structure ? gst_event_new_custom(type, structure.release()) : nullptr;
+      return structure ? gst_event_new_custom(static_cast<GstEventType>(type), structure.release())
+                       : nullptr;
     }
     default:
       return nullptr;
@@ -463,7 +498,7 @@ GstEvent* decode_event(std::span<const std::byte> bytes) {
   BytesIn from(bytes);
   const auto header = from.get<Header>();
   if (!from.good()) return nullptr;
-  GstEvent* event = decode_body(static_cast<GstEventType>(header.type), from);
+  GstEvent* event = decode_body(header.type, from);
   if (event == nullptr) return nullptr;
   if (!from.complete()) {
     gst_event_unref(event);

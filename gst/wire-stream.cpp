@@ -46,7 +46,7 @@ GstSample* get_sample(BytesIn& from) {
   if (has.buffer != 0) {
     const auto bytes = get_bytes(from);
     if (!from.good()) return nullptr;
-    buffer = gst_buffer_new_memdup(bytes.data(), bytes.size());
+    buffer = buffer_with(bytes);
   }
   GstSample* sample = gst_sample_new(buffer, caps.get(), nullptr, info.release());
   gst_clear_buffer(&buffer);
@@ -154,9 +154,9 @@ OwnStream<GstStream> get_stream(BytesIn& from) {
   OwnStream<GstTagList> tags;
   if (parts.has_caps != 0 && !(caps = get_caps(from))) return nullptr;
   if (parts.has_tags != 0 && !(tags = get_tags(from))) return nullptr;
-  OwnStream<GstStream> stream(gst_stream_new(id->c_str(), caps.get(),
-                                             static_cast<GstStreamType>(parts.type),
-                                             static_cast<GstStreamFlags>(parts.flags)));
+  OwnStream<GstStream> stream(gst_stream_new(
+      id->c_str(), caps.get(), known_flags<GstStreamType, gst_stream_type_get_type>(parts.type),
+      known_flags<GstStreamFlags, gst_stream_flags_get_type>(parts.flags)));
   if (tags) gst_stream_set_tags(stream.get(), tags.get());
   return stream;
 }
@@ -232,11 +232,11 @@ OwnStream<GstTocEntry> get_entry(BytesIn& from, uint32_t& left, int depth) {
   const auto uid = get_text(from);
   if (!uid || left == 0 || depth == 0) return nullptr;
   --left;
-  const auto type = static_cast<GstTocEntryType>(fields.type);
-  if (type < GST_TOC_ENTRY_TYPE_ANGLE || type > GST_TOC_ENTRY_TYPE_CHAPTER ||
-      type == GST_TOC_ENTRY_TYPE_INVALID)
+  if (fields.type < GST_TOC_ENTRY_TYPE_ANGLE || fields.type > GST_TOC_ENTRY_TYPE_CHAPTER ||
+      fields.type == GST_TOC_ENTRY_TYPE_INVALID)
     return nullptr;
-  OwnStream<GstTocEntry> entry(gst_toc_entry_new(type, uid->c_str()));
+  OwnStream<GstTocEntry> entry(
+      gst_toc_entry_new(static_cast<GstTocEntryType>(fields.type), uid->c_str()));
   if (fields.has_times != 0)
     gst_toc_entry_set_start_stop_times(entry.get(), fields.start, fields.stop);
   if (fields.has_loop != 0 && fields.loop_type >= GST_TOC_LOOP_NONE &&

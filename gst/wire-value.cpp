@@ -29,6 +29,12 @@ GType basic_type(const GValue* value) {
   return G_VALUE_TYPE(value);
 }
 
+// GStreamer prints a list only where all that is in it is there.
+bool is_absent(const GValue* value) {
+  return !GST_VALUE_HOLDS_LIST(value) && !GST_VALUE_HOLDS_ARRAY(value) &&
+         g_value_fits_pointer(value) && g_value_peek_pointer(value) == nullptr;
+}
+
 template <guint (*size)(const GValue*), const GValue* (*at)(const GValue*, guint),
           void (*append)(GValue*, GValue*)>
 ValueKind list(GType type) {
@@ -37,7 +43,7 @@ ValueKind list(GType type) {
             const guint count = size(value);
             to.put(count);
             for (guint i = 0; i < count; ++i)
-              if (!put_value(at(value, i), to, depth)) return false;
+              if (is_absent(at(value, i)) || !put_value(at(value, i), to, depth)) return false;
             return true;
           },
           [](BytesIn& from, GValue* value, GType as, int depth) {
@@ -45,7 +51,7 @@ ValueKind list(GType type) {
             const auto count = from.get<guint>();
             for (guint i = 0; i < count; ++i) {
               GValue element = G_VALUE_INIT;
-              bool good = get_value(from, &element, depth);
+              bool good = get_value(from, &element, depth) && !is_absent(&element);
               const GType all = basic_type(value);
               const GType one = good ? basic_type(&element) : G_TYPE_INVALID;
               good = good && (all == one || all == G_TYPE_INVALID || one == G_TYPE_INVALID);
