@@ -56,7 +56,7 @@ GstSample* get_sample(BytesIn& from) {
 bool put_tag_value(const GValue* value, BytesOut& to) {
   if (!G_VALUE_HOLDS(value, GST_TYPE_SAMPLE)) {
     to.put(Kind::value);
-    return put_value(value, to, kDeepest);
+    return !is_absent(value) && put_value(value, to, kDeepest);
   }
   to.put(Kind::sample);
   GstSample* sample = gst_value_get_sample(value);
@@ -66,7 +66,7 @@ bool put_tag_value(const GValue* value, BytesOut& to) {
 bool get_tag_value(BytesIn& from, GValue* value) {
   switch (from.get<Kind>()) {
     case Kind::value:
-      return get_value(from, value, kDeepest);
+      return get_value(from, value, kDeepest) && !is_absent(value);
     case Kind::sample:
       g_value_init(value, GST_TYPE_SAMPLE);
       g_value_take_boxed(value, get_sample(from));

@@ -29,12 +29,6 @@ GType basic_type(const GValue* value) {
   return G_VALUE_TYPE(value);
 }
 
-// GStreamer prints a list only where all that is in it is there.
-bool is_absent(const GValue* value) {
-  return !GST_VALUE_HOLDS_LIST(value) && !GST_VALUE_HOLDS_ARRAY(value) &&
-         g_value_fits_pointer(value) && g_value_peek_pointer(value) == nullptr;
-}
-
 template <guint (*size)(const GValue*), const GValue* (*at)(const GValue*, guint),
           void (*append)(GValue*, GValue*)>
 ValueKind list(GType type) {
@@ -81,6 +75,11 @@ const std::vector<ValueKind>& kinds() {
 }
 
 }  // namespace
+
+bool is_absent(const GValue* value) {
+  return !GST_VALUE_HOLDS_LIST(value) && !GST_VALUE_HOLDS_ARRAY(value) &&
+         g_value_fits_pointer(value) && g_value_peek_pointer(value) == nullptr;
+}
 
 bool put_value(const GValue* value, BytesOut& to, int depth) {
   const GType type = G_VALUE_TYPE(value);

@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "gst/wire-stream.h"
+#include "gst/wire-value.h"
 #include "gst/wire.h"
 #include "tests/elements/metas_bytes.h"
 
@@ -230,6 +231,28 @@ TEST(segments_backwards_have_an_end) {
   segment.stop = GST_CLOCK_TIME_NONE;
   const Ref<GstEvent> event(gst_event_new_segment(&segment));
   fail_if(encode_event(event.get()).has_value());
+}
+
+// Two of a kind are a list.
+TEST(tags_are_there) {
+  const NoComplaints strict;
+  const auto read = [](bool present) {
+    const auto bytes = written([&](BytesOut& to) {
+      for (const uint32_t number : {uint32_t{GST_TAG_SCOPE_STREAM}, 1u}) to.put(number);
+      const bool put = gstmmap::put_name(GST_TAG_ARTIST, to);
+      to.put(uint32_t{1});  // a value
+      GValue text = G_VALUE_INIT;
+      g_value_init(&text, G_TYPE_STRING);
+      if (present) g_value_set_string(&text, "artist");
+      const bool value = gstmmap::put_value(&text, to, gstmmap::kDeepest);
+      g_value_unset(&text);
+      return put && value;
+    });
+    BytesIn from(bytes);
+    return gstmmap::get_tags(from) != nullptr;
+  };
+  fail_unless(read(true));
+  fail_if(read(false));
 }
 
 // Which GStreamer would not print.
