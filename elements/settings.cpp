@@ -310,8 +310,10 @@ static GstResourceError code_of(Failure failure) {
 void post_error(GstElement* element, const Error& error) {
   std::string text = error.text + ".";
   text[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(text[0])));
+  // A path or a property's word may be no UTF-8, which the text of a message has to be.
   gst_element_message_full(element, GST_MESSAGE_ERROR, GST_RESOURCE_ERROR, code_of(error.failure),
-                           g_strdup(text.c_str()), nullptr, __FILE__, GST_FUNCTION, __LINE__);
+                           g_utf8_make_valid(text.c_str(), -1), nullptr, __FILE__, GST_FUNCTION,
+                           __LINE__);
 }
 
 std::optional<std::chrono::nanoseconds> timeout_of(GstClockTime time) {

@@ -27,7 +27,9 @@ class BytesOut {
   }
   // To the end of the bytes.
   void text(std::string_view text) { bytes(std::as_bytes(std::span(text))); }
-  void bytes(std::span<const std::byte> bytes) { to_.insert(to_.end(), bytes.begin(), bytes.end()); }
+  void bytes(std::span<const std::byte> bytes) {
+    to_.insert(to_.end(), bytes.begin(), bytes.end());
+  }
   // With its length in front.
   void sized_text(std::string_view value) {
     put(static_cast<uint32_t>(value.size()));

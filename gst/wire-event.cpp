@@ -80,21 +80,18 @@ bool is_format(int32_t format) {
 // What GStreamer would assert on, or divide by.
 bool is_rate(double rate) { return std::isfinite(rate) && (rate < 0.0 || rate > 0.0); }
 
-// GStreamer warns of others as soon as it prints them.
-template <class T>
-T known_flags(GType type, uint32_t flags) {
-  auto* all = static_cast<GFlagsClass*>(g_type_class_ref(type));
-  const guint known = all->mask;
-  g_type_class_unref(all);
-  return static_cast<T>(flags & known);
+// Backwards there has to be where it begins.
+bool is_sound(const Segment& segment) {
+  return is_format(segment.format) && segment.format != GST_FORMAT_UNDEFINED &&
+         is_rate(segment.rate) && is_rate(segment.applied_rate) &&
+         (segment.rate > 0.0 ||
+          (segment.stop != GST_CLOCK_TIME_NONE && segment.stop >= segment.offset));
 }
 
 bool to_gst(const Segment& in, GstSegment& out) {
-  if (!is_format(in.format) || in.format == GST_FORMAT_UNDEFINED || !is_rate(in.rate) ||
-      !is_rate(in.applied_rate))
-    return false;
+  if (!is_sound(in)) return false;
   gst_segment_init(&out, static_cast<GstFormat>(in.format));
-  out.flags = known_flags<GstSegmentFlags>(GST_TYPE_SEGMENT_FLAGS, in.flags);
+  out.flags = known_flags<GstSegmentFlags, gst_segment_flags_get_type>(in.flags);
   out.rate = in.rate;
   out.applied_rate = in.applied_rate;
   out.base = in.base;
@@ -147,10 +144,19 @@ bool encode_body(GstEvent* event, BytesOut& to) {
     case GST_EVENT_SEGMENT: {
       const GstSegment* in = nullptr;
       gst_event_parse_segment(event, &in);
-      to.put(Segment{static_cast<uint32_t>(in->flags), in->format, in->rate, in->applied_rate,
-                     in->base, in->offset, in->start, in->stop, in->time, in->position,
-                     in->duration});
-      return true;
+      const Segment segment{static_cast<uint32_t>(in->flags),
+                            in->format,
+                            in->rate,
+                            in->applied_rate,
+                            in->base,
+                            in->offset,
+                            in->start,
+                            in->stop,
+                            in->time,
+                            in->position,
+                            in->duration};
+      to.put(segment);
+      return is_sound(segment);
     }
     case GST_EVENT_TAG: {
       GstTagList* tags = nullptr;
@@ -178,7 +184,9 @@ bool encode_body(GstEvent* event, BytesOut& to) {
       GstBuffer* data = nullptr;
       gst_event_parse_protection(event, &system, &data, &origin);
       to.put(uint32_t{origin != nullptr});
-      if (!put_name(system, to) || (origin != nullptr && !put_name(origin, to))) return false;
+      if (!is_structure_name(gst_structure_get_name(gst_event_get_structure(event))) ||
+          !put_text(system, to) || (origin != nullptr && !put_text(origin, to)))
+        return false;
       GstMapInfo map;
       if (!gst_buffer_map(data, &map, GST_MAP_READ)) return false;
       put_bytes(std::as_bytes(std::span(map.data, map.size)), to);
@@ -303,7 +311,7 @@ GstEvent* decode_stream_start(BytesIn& from) {
   if (!id || (start.has_stream != 0 && !(stream = get_stream(from)))) return nullptr;
   GstEvent* event = gst_event_new_stream_start(id->c_str());
   gst_event_set_stream_flags(event,
-                             known_flags<GstStreamFlags>(GST_TYPE_STREAM_FLAGS, start.flags));
+                             known_flags<GstStreamFlags, gst_stream_flags_get_type>(start.flags));
   if (start.has_group != 0 && start.group != 0) gst_event_set_group_id(event, start.group);
   if (stream) gst_event_set_stream(event, stream.get());
   return event;
@@ -320,8 +328,12 @@ GstEvent* decode_protection(BytesIn& from) {
   if (!is_part(system) || (has_origin && !is_part(origin))) return nullptr;
   const auto bytes = get_bytes(from);
   if (!from.good()) return nullptr;
-  GstBuffer* data = buffer_of(bytes);
-  GstEvent* event = gst_event_new_protection(system, data, origin);
+  // As GStreamer calls the structure of such an event.
+  const std::string name = "GstProtectionEvent" + (origin ? "-" + *origin : "") + "-" + *system;
+  if (!is_structure_name(name) || !may_keep(name)) return nullptr;
+  GstBuffer* data = buffer_with(bytes);
+  GstEvent* event =
+      gst_event_new_protection(system->c_str(), data, origin ? origin->c_str() : nullptr);
   gst_buffer_unref(data);
   return event;
 }
@@ -329,16 +341,16 @@ GstEvent* decode_protection(BytesIn& from) {
 GstEvent* decode_seek(const Seek& seek) {
   const auto is_type = [](uint32_t type) { return type <= GST_SEEK_TYPE_END; };
   if (!is_format(seek.format) || !is_rate(seek.rate) || !is_type(seek.start_type) ||
-      !is_type(seek.stop_type))
+      !is_type(seek.stop_type) || seek.trickmode_interval == GST_CLOCK_TIME_NONE)
     return nullptr;
-  auto flags = known_flags<GstSeekFlags>(GST_TYPE_SEEK_FLAGS, seek.flags);
-  // GStreamer warns that it ignores them.
-  constexpr auto kSnap = GST_SEEK_FLAG_SNAP_BEFORE | GST_SEEK_FLAG_SNAP_AFTER;
-  if ((flags & GST_SEEK_FLAG_KEY_UNIT) == 0) flags = static_cast<GstSeekFlags>(flags & ~kSnap);
-  // Another rate at once is nothing else besides.
+  auto flags = known_flags<GstSeekFlags, gst_seek_flags_get_type>(seek.flags);
+  // Which GStreamer would do too, with a warning.
+  if ((flags & GST_SEEK_FLAG_KEY_UNIT) == 0)
+    flags = static_cast<GstSeekFlags>(flags & ~GST_SEEK_FLAG_SNAP_NEAREST);
+  // What GStreamer asserts: another rate is all that such a seek brings.
   if ((flags & GST_SEEK_FLAG_INSTANT_RATE_CHANGE) != 0 &&
-      (seek.start_type != GST_SEEK_TYPE_NONE || seek.stop_type != GST_SEEK_TYPE_NONE ||
-       (flags & GST_SEEK_FLAG_FLUSH) != 0))
+      ((flags & GST_SEEK_FLAG_FLUSH) != 0 || seek.start_type != GST_SEEK_TYPE_NONE ||
+       seek.stop_type != GST_SEEK_TYPE_NONE))
     return nullptr;
   GstEvent* event = gst_event_new_seek(seek.rate, static_cast<GstFormat>(seek.format), flags,
                                        static_cast<GstSeekType>(seek.start_type), seek.start,
@@ -364,7 +376,8 @@ GstEvent* decode_select_streams(BytesIn& from) {
   return event;
 }
 
-GstEvent* decode_body(GstEventType type, BytesIn& from) {
+// A number, because it may be none that the enum can hold.
+GstEvent* decode_body(uint32_t type, BytesIn& from) {
   switch (type) {
     case GST_EVENT_EOS:
       return gst_event_new_eos();
@@ -407,7 +420,7 @@ GstEvent* decode_body(GstEventType type, BytesIn& from) {
       const auto gap = from.get<Gap>();
       if (gap.timestamp == GST_CLOCK_TIME_NONE) return nullptr;
       GstEvent* event = gst_event_new_gap(gap.timestamp, gap.duration);
-      gst_event_set_gap_flags(event, known_flags<GstGapFlags>(GST_TYPE_GAP_FLAGS, gap.flags));
+      gst_event_set_gap_flags(event, known_flags<GstGapFlags, gst_gap_flags_get_type>(gap.flags));
       return event;
     }
     case GST_EVENT_SEGMENT_DONE: {
@@ -435,8 +448,10 @@ GstEvent* decode_body(GstEventType type, BytesIn& from) {
       return gst_event_new_buffer_size(static_cast<GstFormat>(size.format), size.minsize,
                                        size.maxsize, size.async != 0);
     }
-    case GST_EVENT_LATENCY:
-      return gst_event_new_latency(from.get<uint64_t>());
+    case GST_EVENT_LATENCY: {
+      const auto latency = from.get<uint64_t>();
+      return latency != GST_CLOCK_TIME_NONE ? gst_event_new_latency(latency) : nullptr;
+    }
     case GST_EVENT_QOS: {
       const auto qos = from.get<Qos>();
       // What GStreamer asserts on: a difference that reaches back before the beginning.
@@ -465,7 +480,8 @@ GstEvent* decode_body(GstEventType type, BytesIn& from) {
     case GST_EVENT_CUSTOM_BOTH:
     case GST_EVENT_CUSTOM_BOTH_OOB: {
       auto structure = get_structure(from);
-      return structure ? gst_event_new_custom(type, structure.release()) : nullptr;
+      return structure ? gst_event_new_custom(static_cast<GstEventType>(type), structure.release())
+                       : nullptr;
     }
     default:
       return nullptr;
@@ -487,7 +503,7 @@ GstEvent* decode_event(std::span<const std::byte> bytes) {
   BytesIn from(bytes);
   const auto header = from.get<Header>();
   if (!from.good()) return nullptr;
-  GstEvent* event = decode_body(static_cast<GstEventType>(header.type), from);
+  GstEvent* event = decode_body(header.type, from);
   if (event == nullptr) return nullptr;
   if (!from.complete()) {
     gst_event_unref(event);

@@ -170,7 +170,8 @@ bool put_question(GstQuery* query, BytesOut& to) {
   }
 }
 
-GstQuery* get_question(GstQueryType type, BytesIn& from) {
+// A number, because it may be none that the enum can hold.
+GstQuery* get_question(uint32_t type, BytesIn& from) {
   switch (type) {
     case GST_QUERY_LATENCY:
       return gst_query_new_latency();
@@ -219,7 +220,7 @@ GstQuery* get_question(GstQueryType type, BytesIn& from) {
     }
     case GST_QUERY_CUSTOM: {
       auto structure = get_structure(from);
-      return structure ? gst_query_new_custom(type, structure.release()) : nullptr;
+      return structure ? gst_query_new_custom(GST_QUERY_CUSTOM, structure.release()) : nullptr;
     }
     default:
       return nullptr;
@@ -354,18 +355,11 @@ bool get_answer(BytesIn& from, GstQuery* query) {
     case GST_QUERY_POSITION:
     case GST_QUERY_DURATION: {
       const auto values = from.get<Values>();
-      const bool position = GST_QUERY_TYPE(query) == GST_QUERY_POSITION;
-      GstFormat format{};
-      if (position)
-        gst_query_parse_position(query, &format, nullptr);
-      else
-        gst_query_parse_duration(query, &format, nullptr);
-      // In what it was asked for.
-      if (values.format != static_cast<int32_t>(format)) return false;
-      if (position)
-        gst_query_set_position(query, format, values.first);
-      else
-        gst_query_set_duration(query, format, values.first);
+      const bool is_position = GST_QUERY_TYPE(query) == GST_QUERY_POSITION;
+      GstFormat asked{};
+      (is_position ? gst_query_parse_position : gst_query_parse_duration)(query, &asked, nullptr);
+      if (values.format != asked) return false;
+      (is_position ? gst_query_set_position : gst_query_set_duration)(query, asked, values.first);
       return true;
     }
     case GST_QUERY_SEEKING: {
@@ -435,7 +429,7 @@ std::optional<std::vector<std::byte>> encode_question(GstQuery* query) {
 
 GstQuery* decode_question(std::span<const std::byte> bytes) {
   BytesIn from(bytes);
-  const auto type = static_cast<GstQueryType>(from.get<uint32_t>());
+  const auto type = from.get<uint32_t>();
   GstQuery* query = get_question(type, from);
   if (query != nullptr && !from.complete()) gst_clear_query(&query);
   return query;

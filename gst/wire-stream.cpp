@@ -46,7 +46,7 @@ GstSample* get_sample(BytesIn& from) {
   if (has.buffer != 0) {
     const auto bytes = get_bytes(from);
     if (!from.good()) return nullptr;
-    buffer = buffer_of(bytes);
+    buffer = buffer_with(bytes);
   }
   GstSample* sample = gst_sample_new(buffer, caps.get(), nullptr, info.release());
   gst_clear_buffer(&buffer);
@@ -56,7 +56,7 @@ GstSample* get_sample(BytesIn& from) {
 bool put_tag_value(const GValue* value, BytesOut& to) {
   if (!G_VALUE_HOLDS(value, GST_TYPE_SAMPLE)) {
     to.put(Kind::value);
-    return put_value(value, to, kDeepest);
+    return !is_absent(value) && put_value(value, to, kDeepest);
   }
   to.put(Kind::sample);
   GstSample* sample = gst_value_get_sample(value);
@@ -66,7 +66,7 @@ bool put_tag_value(const GValue* value, BytesOut& to) {
 bool get_tag_value(BytesIn& from, GValue* value) {
   switch (from.get<Kind>()) {
     case Kind::value:
-      return get_value(from, value, kDeepest);
+      return get_value(from, value, kDeepest) && !is_absent(value);
     case Kind::sample:
       g_value_init(value, GST_TYPE_SAMPLE);
       g_value_take_boxed(value, get_sample(from));
@@ -161,9 +161,9 @@ OwnStream<GstStream> get_stream(BytesIn& from) {
   OwnStream<GstTagList> tags;
   if (parts.has_caps != 0 && !(caps = get_caps(from))) return nullptr;
   if (parts.has_tags != 0 && !(tags = get_tags(from))) return nullptr;
-  OwnStream<GstStream> stream(gst_stream_new(id->c_str(), caps.get(),
-                                             static_cast<GstStreamType>(parts.type & kTypes),
-                                             static_cast<GstStreamFlags>(parts.flags & kFlags)));
+  OwnStream<GstStream> stream(gst_stream_new(
+      id->c_str(), caps.get(), known_flags<GstStreamType, gst_stream_type_get_type>(parts.type),
+      known_flags<GstStreamFlags, gst_stream_flags_get_type>(parts.flags)));
   if (tags) gst_stream_set_tags(stream.get(), tags.get());
   return stream;
 }
@@ -239,11 +239,11 @@ OwnStream<GstTocEntry> get_entry(BytesIn& from, uint32_t& left, int depth) {
   const auto uid = get_text(from);
   if (!uid || left == 0 || depth == 0) return nullptr;
   --left;
-  const auto type = static_cast<GstTocEntryType>(fields.type);
-  if (type < GST_TOC_ENTRY_TYPE_ANGLE || type > GST_TOC_ENTRY_TYPE_CHAPTER ||
-      type == GST_TOC_ENTRY_TYPE_INVALID)
+  if (fields.type < GST_TOC_ENTRY_TYPE_ANGLE || fields.type > GST_TOC_ENTRY_TYPE_CHAPTER ||
+      fields.type == GST_TOC_ENTRY_TYPE_INVALID)
     return nullptr;
-  OwnStream<GstTocEntry> entry(gst_toc_entry_new(type, uid->c_str()));
+  OwnStream<GstTocEntry> entry(
+      gst_toc_entry_new(static_cast<GstTocEntryType>(fields.type), uid->c_str()));
   if (fields.has_times != 0)
     gst_toc_entry_set_start_stop_times(entry.get(), fields.start, fields.stop);
   if (fields.has_loop != 0 && fields.loop_type >= GST_TOC_LOOP_NONE &&

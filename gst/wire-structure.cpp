@@ -39,12 +39,49 @@ struct Time {
 bool is_letter(char c) { return g_ascii_isalpha(c); }
 bool is_letter_or_digit(char c) { return g_ascii_isalnum(c); }
 
+}  // namespace
+
+bool is_structure_name(std::string_view name) {
+  const auto fits = [](char c) {
+    return is_letter_or_digit(c) || std::string_view("/-_.:+").find(c) != std::string_view::npos;
+  };
+  return !name.empty() && name.size() <= kLongestName && is_letter(name[0]) &&
+         std::ranges::all_of(name, fits) && !name.starts_with("video/x-raw-") &&
+         !name.starts_with("audio/x-raw-");
+}
+
+namespace {
+
 bool is_feature_name(std::string_view name) {
   const size_t colon = name.find(':');
   if (colon == std::string_view::npos) return false;
   const auto what = name.substr(colon + 1);
   return std::ranges::all_of(name.substr(0, colon), is_letter) && !what.empty() &&
          is_letter(what[0]) && std::ranges::all_of(what, is_letter_or_digit);
+}
+
+// Caps are there to be compared, and GStreamer can't do that with each type: gchar is one. Caps
+// within caps have been asked by then.
+bool comparable(const GValue* value);
+
+bool comparable(const GstStructure* structure) {
+  return gst_structure_foreach(
+      structure,
+      [](GQuark, const GValue* value, gpointer) -> gboolean { return comparable(value); }, nullptr);
+}
+
+bool comparable(const GValue* value) {
+  if (GST_VALUE_HOLDS_STRUCTURE(value)) {
+    const GstStructure* inner = gst_value_get_structure(value);
+    return inner != nullptr && comparable(inner);
+  }
+  const bool is_list = GST_VALUE_HOLDS_LIST(value);
+  if (!is_list && !GST_VALUE_HOLDS_ARRAY(value)) return gst_value_can_compare(value, value);
+  const auto at = is_list ? gst_value_list_get_value : gst_value_array_get_value;
+  const guint count = is_list ? gst_value_list_get_size(value) : gst_value_array_get_size(value);
+  for (guint i = 0; i < count; ++i)
+    if (!comparable(at(value, i))) return false;
+  return true;
 }
 
 bool put_features(const GstCapsFeatures* features, BytesOut& to) {
@@ -96,7 +133,8 @@ bool put_bytes(std::span<const std::byte> bytes, BytesOut& to) {
 
 std::span<const std::byte> get_bytes(BytesIn& from) { return from.take(from.get<uint32_t>()); }
 
-GstBuffer* buffer_of(std::span<const std::byte> bytes) {
+GstBuffer* buffer_with(std::span<const std::byte> bytes) {
+  // GStreamer minds memory of size 0 that is nowhere.
   return bytes.empty() ? gst_buffer_new() : gst_buffer_new_memdup(bytes.data(), bytes.size());
 }
 
@@ -115,13 +153,16 @@ bool put_name(const char* name, BytesOut& to) {
   return name != nullptr && std::string_view(name).size() <= kLongestName && put_text(name, to);
 }
 
-const char* get_name(BytesIn& from) {
+bool may_keep(const std::string& name) {
   static std::atomic<uint32_t> made{0};
+  if (name.size() > kLongestName) return false;
+  const bool known = g_quark_try_string(name.c_str()) != 0;
+  return known || (made < kMostNames && ++made <= kMostNames);
+}
+
+const char* get_name(BytesIn& from) {
   const auto name = get_text(from);
-  if (!name || name->size() > kLongestName) return nullptr;
-  const bool known = g_quark_try_string(name->c_str()) != 0;
-  if (!known && (made >= kMostNames || ++made > kMostNames)) return nullptr;
-  return g_intern_string(name->c_str());
+  return name && may_keep(*name) ? g_intern_string(name->c_str()) : nullptr;
 }
 
 bool put_date_time(GDateTime* time, BytesOut& to) {
@@ -196,7 +237,8 @@ bool put_caps(GstCaps* caps, BytesOut& to, int depth) {
   to.put(count);
   if (count > kMostStructures) return false;
   for (guint i = 0; i < count; ++i)
-    if (!put_structure(gst_caps_get_structure(caps, i), to, depth) ||
+    if (!comparable(gst_caps_get_structure(caps, i)) ||
+        !put_structure(gst_caps_get_structure(caps, i), to, depth) ||
         !put_features(gst_caps_get_features(caps, i), to))
       return false;
   return true;
@@ -211,7 +253,7 @@ Own<GstCaps> get_caps(BytesIn& from, int depth) {
   Own<GstCaps> caps(gst_caps_new_empty());
   for (uint32_t i = 0; i < count; ++i) {
     auto structure = get_structure(from, depth);
-    auto features = structure ? get_features(from) : nullptr;
+    auto features = structure && comparable(structure.get()) ? get_features(from) : nullptr;
     if (!features) return nullptr;
     gst_caps_append_structure_full(caps.get(), structure.release(), features.release());
   }

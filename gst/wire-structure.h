@@ -32,6 +32,14 @@ inline constexpr size_t kMostBytes = 16 << 20;
 // How deep structures and lists go into one another.
 inline constexpr int kDeepest = 16;
 
+// Of flags those that this GStreamer knows: an enum of C++ can't hold others, and GObject minds
+// them.
+template <class Flags, GType (*type)()>
+Flags known_flags(uint32_t bits) {
+  static const auto* const known = static_cast<GFlagsClass*>(g_type_class_ref(type()));
+  return static_cast<Flags>(bits & known->mask);
+}
+
 // Each put_…() is false where something can't cross, and may have written a part of it by then;
 // each get_…() is empty where the bytes are none that put_…() writes.
 
@@ -39,6 +47,9 @@ bool put_bytes(std::span<const std::byte> bytes, BytesOut& to);
 std::span<const std::byte> get_bytes(BytesIn& from);
 // A copy of them, also of none; transfer full.
 GstBuffer* buffer_of(std::span<const std::byte> bytes);
+
+// A buffer with a copy of them. Transfer full.
+GstBuffer* buffer_with(std::span<const std::byte> bytes);
 
 // UTF-8, of any length.
 bool put_text(const char* text, BytesOut& to);
@@ -48,6 +59,10 @@ std::optional<std::string> get_text(BytesIn& from);
 // are short, and peers get only so many new ones in the life of a process.
 bool put_name(const char* name, BytesOut& to);
 const char* get_name(BytesIn& from);
+// For a name that GStreamer makes up of what a peer sent: whether it may.
+bool may_keep(const std::string& name);
+// GStreamer's own rules for one, which it asserts, and not too long.
+bool is_structure_name(std::string_view name);
 
 // GStreamer's own rules, which it asserts.
 bool is_structure_name(std::string_view name);

@@ -65,18 +65,18 @@ bool put_buffer(const GValue* value, BytesOut& to, int) {
 }
 
 bool get_buffer(BytesIn& from, GValue* value, int) {
-  const auto bytes = get_bytes(from);
-  GstBuffer* buffer = buffer_of(bytes);
-  gst_value_take_buffer(value, buffer);
+  gst_value_take_buffer(value, buffer_with(get_bytes(from)));
   return true;
 }
 
+// There has to be one: GStreamer neither compares nor prints what is none.
 bool put_structure_value(const GValue* value, BytesOut& to, int depth) {
   return put_structure(gst_value_get_structure(value), to, depth);
 }
 
-bool get_structure_value(BytesIn& from, GValue* value, int depth) {
+bool get_structure_value(BytesIn& from, GValue* value, GType type, int depth) {
   auto structure = get_structure(from, depth);
+  g_value_init(value, type);
   const bool got = structure != nullptr;
   g_value_take_boxed(value, structure.release());
   return got;
@@ -149,12 +149,18 @@ bool put_gst_date_time(const GValue* value, BytesOut& to, int) {
   return time.sound();
 }
 
+// GStreamer leaves out what is behind the point once it has minutes again, and 1.1666 hours come
+// out as 69 of them.
+float zone_hours(int32_t minutes) {
+  const float rest = minutes % 60 == 0 ? 0.0F : minutes > 0 ? 0.1F : -0.1F;
+  return (static_cast<float>(minutes) + rest) / 60.0F;
+}
+
 bool get_gst_date_time(BytesIn& from, GValue* value, int) {
   const auto time = from.get<DateTime>();
   if (!time.sound()) return false;
-  Own<GstDateTime> made(gst_date_time_new(static_cast<float>(time.zone_minutes) / 60, time.year,
-                                          time.month, time.day, time.hour, time.minute,
-                                          time.seconds));
+  Own<GstDateTime> made(gst_date_time_new(zone_hours(time.zone_minutes), time.year, time.month,
+                                          time.day, time.hour, time.minute, time.seconds));
   const bool got = made != nullptr;
   g_value_take_boxed(value, made.release());
   return got;
@@ -167,7 +173,7 @@ std::span<const ValueKind> pointer_kinds() {
       pointer<put_string, get_string>(G_TYPE_STRING),
       pointer<put_gbytes, get_gbytes>(G_TYPE_BYTES),
       pointer<put_buffer, get_buffer>(GST_TYPE_BUFFER),
-      pointer<put_structure_value, get_structure_value>(GST_TYPE_STRUCTURE),
+      {GST_TYPE_STRUCTURE, put_structure_value, get_structure_value},
       pointer<put_caps_value, get_caps_value>(GST_TYPE_CAPS),
       pointer<put_date, get_date>(G_TYPE_DATE),
       pointer<put_g_date_time, get_g_date_time>(G_TYPE_DATE_TIME),

@@ -37,7 +37,7 @@ ValueKind list(GType type) {
             const guint count = size(value);
             to.put(count);
             for (guint i = 0; i < count; ++i)
-              if (!put_value(at(value, i), to, depth)) return false;
+              if (is_absent(at(value, i)) || !put_value(at(value, i), to, depth)) return false;
             return true;
           },
           [](BytesIn& from, GValue* value, GType as, int depth) {
@@ -45,7 +45,7 @@ ValueKind list(GType type) {
             const auto count = from.get<guint>();
             for (guint i = 0; i < count; ++i) {
               GValue element = G_VALUE_INIT;
-              bool good = get_value(from, &element, depth);
+              bool good = get_value(from, &element, depth) && !is_absent(&element);
               const GType all = basic_type(value);
               const GType one = good ? basic_type(&element) : G_TYPE_INVALID;
               good = good && (all == one || all == G_TYPE_INVALID || one == G_TYPE_INVALID);
@@ -75,6 +75,11 @@ const std::vector<ValueKind>& kinds() {
 }
 
 }  // namespace
+
+bool is_absent(const GValue* value) {
+  return !GST_VALUE_HOLDS_LIST(value) && !GST_VALUE_HOLDS_ARRAY(value) &&
+         g_value_fits_pointer(value) && g_value_peek_pointer(value) == nullptr;
+}
 
 bool put_value(const GValue* value, BytesOut& to, int depth) {
   const GType type = G_VALUE_TYPE(value);

@@ -13,4 +13,7 @@ bool put_value(const GValue* value, BytesOut& to, int depth);
 // returned.
 bool get_value(BytesIn& from, GValue* value, int depth);
 
+// Whether it is a string, or the like, that is not there. GStreamer can't print a list with one.
+bool is_absent(const GValue* value);
+
 }  // namespace gstmmap

@@ -44,8 +44,8 @@ struct Flow {
   GstFlowReturn flow = GST_FLOW_OK;
 };
 
-// A flush has a number, counted up by its sink: its start goes past the lane, its end comes in order
-// with what follows.
+// A flush has a number, counted up by its sink: its start goes past the lane, its end comes in
+// order with what follows.
 struct FlushStart {
   uint32_t number = 0;
   uint32_t seqnum = 0;

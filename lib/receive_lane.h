@@ -51,7 +51,7 @@ class ReceiveLane {
  public:
   enum class Take {
     item,
-    nothing,  // the ring is empty
+    nothing,  // the ring is empty, or has only given what was withdrawn
     pending,  // the arena of the next item is not announced yet
   };
   // Bounds for what one peer may make us map; more is a protocol error.

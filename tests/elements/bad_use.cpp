@@ -61,6 +61,19 @@ TEST(no_socket_path) {
   check_both("socket-path=\"\"", {"socket-path"});
 }
 
+// GLib wants UTF-8 in messages, and a launch line can't say such words.
+TEST(errors_are_utf8) {
+  const Scene scene;
+  for (const char* name : {"socket-path", "mmap"}) {
+    const Pipeline pipeline("mmapsrc name=src " + ("socket-path=" + scene.path()) + " ! fakesink");
+    g_object_set(pipeline.element("src"), name, "/no\xffwhere/\xc0", nullptr);
+    pipeline.set(GST_STATE_PLAYING);
+    const std::string text = pipeline.wait_error();
+    fail_unless(g_utf8_validate(text.c_str(), -1, nullptr), "%s", name);
+    fail_unless(test::contains(text, name), "%s", text.c_str());
+  }
+}
+
 TEST(socket_path_too_long) {
   const Scene scene;
   const std::string path = scene.path() + std::string(108 - scene.path().size(), 'x');

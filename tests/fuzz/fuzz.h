@@ -30,7 +30,9 @@ T must(mmaplink::Result<T> result) {
   return std::move(*result);
 }
 
-inline Bytes bytes_of(const uint8_t* data, size_t size) { return std::as_bytes(std::span(data, size)); }
+inline Bytes bytes_of(const uint8_t* data, size_t size) {
+  return std::as_bytes(std::span(data, size));
+}
 
 class Input {
  public:

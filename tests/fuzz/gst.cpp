@@ -3,22 +3,27 @@
 #include <gst/gst.h>
 #include <unistd.h>
 
-#include "tests/fuzz/fuzz.h"
+#include <csignal>
+#include <cstdlib>
 
-// Of AddressSanitizer, where there is one.
-extern "C" __attribute__((weak)) int __sanitizer_install_malloc_and_free_hooks(
-    void (*malloc_hook)(const volatile void*, size_t), void (*free_hook)(const volatile void*));
+#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/gst.h"
+
+// Of LeakSanitizer, where there is one, and what it calls for each allocation.
 extern "C" __attribute__((weak)) void __lsan_ignore_object(const void*);
+extern "C" void __sanitizer_malloc_hook(const volatile void* memory, size_t size);
+
+// GLib's table of quarks grows by that many; the old one stays for good and belongs to nobody.
+extern "C" void __sanitizer_malloc_hook(const volatile void* memory, size_t size) {
+  constexpr size_t kQuarkTable = 2048 * sizeof(char*);
+  if (size > 0 && size % kQuarkTable == 0 && __lsan_ignore_object != nullptr)
+    __lsan_ignore_object(const_cast<const void*>(memory));
+}
 
 namespace {
 
-// GLib's table of quarks grows by that many, and the old one is kept for good, by nobody.
-constexpr size_t kQuarkTable = 2048 * sizeof(char*);
-
-void ignore_quark_tables(const volatile void* memory, size_t size) {
-  if (size >= kQuarkTable && size % kQuarkTable == 0)
-    __lsan_ignore_object(const_cast<const void*>(memory));
-}
+constexpr auto kLenient = static_cast<GLogLevelFlags>(G_LOG_FATAL_MASK | G_LOG_LEVEL_CRITICAL);
+constexpr auto kStrict = static_cast<GLogLevelFlags>(kLenient | G_LOG_LEVEL_WARNING);
 
 }  // namespace
 
@@ -31,10 +36,16 @@ extern "C" int LLVMFuzzerInitialize(int*, char*** argv) {
   g_setenv("GST_REGISTRY_DISABLE", "yes", TRUE);
   g_setenv("GST_PLUGIN_SYSTEM_PATH_1_0", "", TRUE);
   g_setenv("GST_PLUGIN_PATH_1_0", "", TRUE);
-  if (__sanitizer_install_malloc_and_free_hooks != nullptr && __lsan_ignore_object != nullptr)
-    __sanitizer_install_malloc_and_free_hooks(ignore_quark_tables, [](const volatile void*) {});
   gst_init(nullptr, nullptr);
-  g_log_set_always_fatal(
-      static_cast<GLogLevelFlags>(G_LOG_FATAL_MASK | G_LOG_LEVEL_CRITICAL | G_LOG_LEVEL_WARNING));
+  // GLib ends a program by a trap, which libFuzzer does not know for a crash.
+  std::signal(SIGTRAP, [](int) { std::abort(); });
+  g_log_set_always_fatal(kStrict);
   return 0;
 }
+
+namespace fuzz {
+
+WarningsAllowed::WarningsAllowed() { g_log_set_always_fatal(kLenient); }
+WarningsAllowed::~WarningsAllowed() { g_log_set_always_fatal(kStrict); }
+
+}  // namespace fuzz

@@ -22,6 +22,12 @@ struct Unref {
 template <class T>
 using Own = std::unique_ptr<T, Unref>;
 
+// While GStreamer does with a thing what it does with each, its warnings are its own.
+struct WarningsAllowed {
+  WarningsAllowed();
+  ~WarningsAllowed();
+};
+
 // Each by its type: compared, copied, merged, and used to reckon with.
 void use(GstCaps* caps);
 void use(const GstStructure* structure);

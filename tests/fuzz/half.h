@@ -20,7 +20,7 @@ enum class Step : uint8_t {
   add_arena,     // number (a byte)
   retire_arena,  // number (a byte)
   // of ours, as a sender
-  publish,    // a byte of PublishBits
+  publish,     // a byte of PublishBits
   send_leaky,  // a byte of PublishBits: by the Sender
   withdraw_oldest,
   withdraw_all,

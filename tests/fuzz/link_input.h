@@ -42,6 +42,9 @@ Piece next_piece(Input& input);
 // Sends it as a peer would; false where the other end has hung up.
 bool send_piece(int socket, const Piece& piece);
 
+// All of it, where there is any.
+void read(const mmaplink::View& view);
+
 struct Sockets {
   Sockets();
   mmaplink::Fd peer;

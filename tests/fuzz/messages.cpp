@@ -36,6 +36,7 @@ std::string text_of(GstMessage* message) {
 void message(fuzz::Bytes bytes) {
   const Message came = decode(bytes);
   if (!came) return;
+  fuzz::use(gst_message_get_structure(came.get()));
   const auto sent = gstmmap::encode_message(came.get());
   fuzz::check(sent.has_value(), "a message that came can go on");
   const Message again = decode(*sent);

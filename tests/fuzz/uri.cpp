@@ -14,15 +14,15 @@ namespace {
 using Element = fuzz::Own<GstElement>;
 
 Element make(bool sink) {
-  return Element(GST_ELEMENT(gst_object_ref_sink(
-      g_object_new(sink ? GST_TYPE_MMAP_SINK : GST_TYPE_MMAP_SRC, nullptr))));
+  return Element(GST_ELEMENT(
+      gst_object_ref_sink(g_object_new(sink ? GST_TYPE_MMAP_SINK : GST_TYPE_MMAP_SRC, nullptr))));
 }
 
 void check_reason(GError* error) {
   const fuzz::Own<GError> owned(error);
-  fuzz::check(owned != nullptr && *owned->message != '\0' &&
-                  g_utf8_validate(owned->message, -1, nullptr),
-              "a refusal says why, in words");
+  fuzz::check(
+      owned != nullptr && *owned->message != '\0' && g_utf8_validate(owned->message, -1, nullptr),
+      "a refusal says why, in words");
 }
 
 std::string get_uri(const Element& element) {
@@ -33,8 +33,11 @@ std::string get_uri(const Element& element) {
 void set_uri(bool sink, const std::string& text) {
   const Element element = make(sink);
   GError* error = nullptr;
-  if (!gst_uri_handler_set_uri(GST_URI_HANDLER(element.get()), text.c_str(), &error))
-    return check_reason(error);
+  if (!gst_uri_handler_set_uri(GST_URI_HANDLER(element.get()), text.c_str(), &error)) {
+    // GStreamer itself repeats what is none of ours as it is.
+    if (gst_uri_has_protocol(text.c_str(), "mmap")) return check_reason(error);
+    return g_error_free(error);
+  }
   fuzz::check(error == nullptr, "no error where it was taken");
   const std::string uri = get_uri(element);
   const Element other = make(sink);
@@ -50,9 +53,8 @@ void set_mmap(bool sink, const std::string& word) {
   GstBus* bus = gst_bus_new();
   gst_element_set_bus(element.get(), bus);
   g_object_set(element.get(), "socket-path", "/nowhere/mmap", "mmap", word.c_str(), nullptr);
-  fuzz::check(
-      gst_element_set_state(element.get(), GST_STATE_READY) == GST_STATE_CHANGE_FAILURE,
-      "no word, no start");
+  fuzz::check(gst_element_set_state(element.get(), GST_STATE_READY) == GST_STATE_CHANGE_FAILURE,
+              "no word, no start");
   const fuzz::Own<GstMessage> message(gst_bus_pop_filtered(bus, GST_MESSAGE_ERROR));
   fuzz::check(message != nullptr, "it says why");
   GError* error = nullptr;

@@ -1,4 +1,3 @@
-#include <gst/audio/audio.h>
 #include <gst/video/video.h>
 
 #include "tests/fuzz/gst.h"
@@ -6,28 +5,33 @@
 namespace fuzz {
 
 void use(GstCaps* caps) {
+  const WarningsAllowed theirs;
   const Own<GstCaps> both(gst_caps_intersect(caps, caps));
   const Own<GstCaps> simple(gst_caps_simplify(gst_caps_copy(caps)));
   gst_caps_is_subset(caps, simple.get());
+  const Own<gchar> text(gst_caps_to_string(caps));
   if (!gst_caps_is_any(caps) && !gst_caps_is_empty(caps))
     const Own<GstCaps> fixed(gst_caps_fixate(gst_caps_copy(caps)));
   if (!gst_caps_is_fixed(caps)) return;
+  // As our own elements read them.
   GstVideoInfo video;
-  if (gst_video_info_from_caps(&video, caps)) gst_video_info_align(&video, nullptr);
-  GstAudioInfo audio;
-  gst_audio_info_from_caps(&audio, caps);
+  GstVideoAlignment alignment;
+  gst_video_alignment_reset(&alignment);
+  if (gst_video_info_from_caps(&video, caps)) gst_video_info_align(&video, &alignment);
 }
 
 void use(const GstStructure* structure) {
+  const WarningsAllowed theirs;
   const Own<GstStructure> copy(gst_structure_copy(structure));
-  gst_structure_is_equal(structure, copy.get());
-  gst_structure_can_intersect(structure, copy.get());
   gst_structure_fixate(copy.get());
+  const Own<gchar> text(gst_structure_to_string(structure));
 }
 
 void use(const GstTagList* tags) {
+  const WarningsAllowed theirs;
   const Own<GstTagList> copy(gst_tag_list_copy(tags));
   gst_tag_list_is_equal(tags, copy.get());
+  const Own<gchar> text(gst_tag_list_to_string(tags));
   const Own<GstTagList> both(gst_tag_list_merge(tags, copy.get(), GST_TAG_MERGE_APPEND));
 }
 
@@ -71,13 +75,13 @@ void use(GstEvent* event) {
       break;
     }
     default:
-      if (const auto* structure = gst_event_get_structure(event)) use(structure);
+      if (GST_EVENT_TYPE(event) >= GST_EVENT_CUSTOM_UPSTREAM) use(gst_event_get_structure(event));
   }
 }
 
 void use(GstQuery* query) {
   const Own<GstQuery> copy(gst_query_copy(query));
-  if (const auto* structure = gst_query_get_structure(query)) use(structure);
+  if (GST_QUERY_TYPE(query) == GST_QUERY_CUSTOM) use(gst_query_get_structure(query));
 }
 
 }  // namespace fuzz

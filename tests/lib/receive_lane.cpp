@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include <limits>
+#include <thread>
 
 #include "lib/ticket.h"
 #include "tests/lib/helpers.h"
@@ -91,6 +92,29 @@ void withdrawing_too_much_skips_items() {
   g_assert_true(lane.take() == Take::nothing);
   g_assert_true(put(lane.out(), frame(1)));
   g_assert_true(lane.take() == Take::nothing);
+}
+
+// By a peer that goes on for as long as we do: take() comes back to look at what else there is.
+void withdrawing_without_end_is_no_prison() {
+  Lane lane;
+  lane.sender_half().revoked = ~uint64_t{0};
+  std::atomic<bool> stop{false};
+  std::thread peer([&] {
+    while (!stop) lane.sender_half().head = lane.receiver_half().taken + kSlots / 2;
+  });
+  uint64_t most = 0;
+  const bool enough = eventually([&] {
+    for (int i = 0; i < 100; ++i) {
+      const uint64_t before = lane.receiver_half().taken;
+      g_assert_true(lane.take() == Take::nothing);
+      most = std::max<uint64_t>(most, lane.receiver_half().taken - before);
+    }
+    return lane.receiver_half().taken > 100 * kSlots;
+  });
+  g_assert_true(enough);
+  g_assert_cmpuint(most, <=, 2 * kSlots);
+  stop = true;
+  peer.join();
 }
 
 void a_wrong_sequence_is_refused() {
@@ -324,6 +348,7 @@ int main(int argc, char** argv) {
         a_withdrawal_that_explains_nothing_is_refused},
        {"/receive-lane/a-closed-lane-has-an-end", a_closed_lane_has_an_end},
        {"/receive-lane/withdrawing-too-much-skips-items", withdrawing_too_much_skips_items},
+       {"/receive-lane/withdrawing-without-end-is-no-prison", withdrawing_without_end_is_no_prison},
        {"/receive-lane/a-wrong-sequence-is-refused", a_wrong_sequence_is_refused},
        {"/receive-lane/too-many-bytes-are-refused", too_many_bytes_are_refused},
        {"/receive-lane/bytes-of-no-kind-are-refused", bytes_of_no_kind_are_refused},
