@@ -101,8 +101,7 @@ bool to_gst(const Segment& in, GstSegment& out) {
   out.time = in.time;
   out.position = in.position;
   out.duration = in.duration;
-  // Backwards there is no way but from an end.
-  return out.rate > 0.0 || (out.stop != GST_CLOCK_TIME_NONE && out.stop >= out.offset);
+  return true;
 }
 
 // False where it can't cross.
@@ -319,13 +318,9 @@ GstEvent* decode_stream_start(BytesIn& from) {
 
 GstEvent* decode_protection(BytesIn& from) {
   const bool has_origin = from.get<uint32_t>() != 0;
-  // Both become a part of the structure's name.
-  const auto is_part = [](const char* name) {
-    return name != nullptr && is_structure_name(std::string("protection-") + name);
-  };
-  const char* system = get_name(from);
-  const char* origin = has_origin ? get_name(from) : nullptr;
-  if (!is_part(system) || (has_origin && !is_part(origin))) return nullptr;
+  const auto system = get_text(from);
+  std::optional<std::string> origin;
+  if (!system || (has_origin && !(origin = get_text(from)))) return nullptr;
   const auto bytes = get_bytes(from);
   if (!from.good()) return nullptr;
   // As GStreamer calls the structure of such an event.

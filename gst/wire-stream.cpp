@@ -128,13 +128,6 @@ OwnStream<GstTagList> get_tags(BytesIn& from) {
 
 namespace {
 
-// GStreamer warns of others.
-constexpr uint32_t kTypes = GST_STREAM_TYPE_UNKNOWN | GST_STREAM_TYPE_AUDIO |
-                            GST_STREAM_TYPE_VIDEO | GST_STREAM_TYPE_CONTAINER |
-                            GST_STREAM_TYPE_TEXT;
-constexpr uint32_t kFlags =
-    GST_STREAM_FLAG_SPARSE | GST_STREAM_FLAG_SELECT | GST_STREAM_FLAG_UNSELECT;
-
 struct StreamParts {
   uint32_t type, flags, has_caps, has_tags;
 };

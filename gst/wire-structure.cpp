@@ -114,14 +114,6 @@ Own<GstCapsFeatures> get_features(BytesIn& from) {
 
 }  // namespace
 
-bool is_structure_name(std::string_view name) {
-  const auto fits = [](char c) {
-    return is_letter_or_digit(c) || std::string_view("/-_.:+").find(c) != std::string_view::npos;
-  };
-  return !name.empty() && is_letter(name[0]) && std::ranges::all_of(name, fits) &&
-         !name.starts_with("video/x-raw-") && !name.starts_with("audio/x-raw-");
-}
-
 // --- text and time ------------------------------------------------------------------------------
 
 bool put_bytes(std::span<const std::byte> bytes, BytesOut& to) {

@@ -45,9 +45,6 @@ Flags known_flags(uint32_t bits) {
 
 bool put_bytes(std::span<const std::byte> bytes, BytesOut& to);
 std::span<const std::byte> get_bytes(BytesIn& from);
-// A copy of them, also of none; transfer full.
-GstBuffer* buffer_of(std::span<const std::byte> bytes);
-
 // A buffer with a copy of them. Transfer full.
 GstBuffer* buffer_with(std::span<const std::byte> bytes);
 
@@ -62,9 +59,6 @@ const char* get_name(BytesIn& from);
 // For a name that GStreamer makes up of what a peer sent: whether it may.
 bool may_keep(const std::string& name);
 // GStreamer's own rules for one, which it asserts, and not too long.
-bool is_structure_name(std::string_view name);
-
-// GStreamer's own rules, which it asserts.
 bool is_structure_name(std::string_view name);
 
 // To the microsecond; the time zone as an offset, since its name is that of a file to be read.
