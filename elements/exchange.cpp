@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "gst/bytes.h"
+#include "lib/system.h"
 
 namespace gstmmap {
 
@@ -18,10 +19,13 @@ constexpr size_t kMostTaskBytes = 4 << 20;
 
 }  // namespace
 
-void Exchange::start() {
+mmaplink::Status Exchange::start() {
   const std::lock_guard lock(mutex_);
   running_ = true;
-  worker_ = std::thread([this] { work(); });
+  auto thread = mmaplink::sys::thread([this] { work(); });
+  if (!thread) return thread.error();
+  worker_ = std::move(*thread);
+  return mmaplink::ok();
 }
 
 void Exchange::stop() {

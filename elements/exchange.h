@@ -38,7 +38,7 @@ class Exchange {
   Exchange(mmaplink::Side own, Handle handle) : own_(own), handle_(std::move(handle)) {}
   ~Exchange() { stop(); }
 
-  void start();
+  mmaplink::Status start();
   // Questions end, what has come and is not done is dropped; returns when the worker has ended.
   void stop();
 

@@ -90,8 +90,9 @@ bool Sink::start() {
     done_ = false;
     ended_ = GST_FLOW_OK;
   }
-  exchange_.start();
-  if (auto started = endpoint_->start(Side::sink, *endpoint_options(active_)); !started) {
+  auto started = exchange_.start();
+  if (started) started = endpoint_->start(Side::sink, *endpoint_options(active_));
+  if (!started) {
     post_error(element(), started.error());
     stop();
     return false;

@@ -93,10 +93,11 @@ bool Source::start() {
   failed_ = eos_wanted_ = ended_here_ = false;
   gst_segment_init(&segment_, GST_FORMAT_TIME);
   counters_.reset();
-  exchange_.start();
+  auto started = exchange_.start();
   if (active_.role == mmaplink::Role::server && endpoint_->is_attached(Side::sink))
     bus_watch_.start(element_, [this](GstMessage* message) { see_message(message); });
-  if (auto started = endpoint_->start(Side::src, *endpoint_options(active_)); !started) {
+  if (started) started = endpoint_->start(Side::src, *endpoint_options(active_));
+  if (!started) {
     post_error(element_, started.error());
     stop();
     return false;

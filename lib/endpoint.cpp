@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "lib/system.h"
+
 namespace mmaplink {
 
 namespace {
@@ -81,13 +83,14 @@ Status Endpoint::open(const Options& options) {
     if (!listener) return listener.error();
     listener_.emplace(std::move(*listener));
   }
-  epoll_ = Fd(epoll_create1(EPOLL_CLOEXEC));
-  wake_ = std::make_shared<const Fd>(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  epoll_ = Fd(sys::epoll_create());
+  wake_ = std::make_shared<const Fd>(sys::eventfd());
   if (!epoll_ || !*wake_) return system_error(errno, "watching " + key_.path);
   if (auto watched = watch(wake_->get()); !watched) return watched;
   if (listener_)
     if (auto watched = watch(listener_->fd()); !watched) return watched;
   quit_ = false;
+  said_full_ = false;
   accepts_again_ = Deadline::max();
   want_connection();
   return ok();
@@ -125,23 +128,26 @@ Status Endpoint::start(Side which, const Options& options) {
   User& user = side(which);
   user.started = true;
   user.options = options;
+  const auto undo = [&](const Error& why) {
+    user.started = false;
+    if (!any_started()) close();
+    return why;
+  };
   if (listener_)
-    if (auto set = listener_->set_access(access()); !set) {
-      user.started = false;
-      if (!any_started()) close();
-      return set;
-    }
+    if (auto set = listener_->set_access(access()); !set) return undo(set.error());
+  if (!thread_.joinable()) {
+    auto thread = sys::thread([this] { run(); });  // which waits for mutex_
+    if (!thread) return undo(thread.error());
+    thread_ = std::move(*thread);
+  } else {
+    eventfd_write(wake_->get(), 1);  // for the new deadline
+  }
   // After a failure of the other side's.
   if (!wants_connection_ && connections_.empty()) want_connection();
   if (options.connection_timeout) user.gives_up = Clock::now() + *options.connection_timeout;
   for (auto& [fd, connection] : connections_)
     if (connection.link) user.user->on_connected(connection.link);
   tell_lanes();
-  if (!thread_.joinable()) {
-    thread_ = std::thread([this] { run(); });
-  } else {
-    eventfd_write(wake_->get(), 1);  // for the new deadline
-  }
   return ok();
 }
 
@@ -197,10 +203,7 @@ void Endpoint::each_user(Call call) {
 // --- the endpoint's thread --------------------------------------------------------------------
 
 Status Endpoint::watch(int fd) {
-  epoll_event event{};
-  event.events = EPOLLIN | EPOLLRDHUP;
-  event.data.fd = fd;
-  if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0)
+  if (sys::epoll_add(epoll_.get(), fd, EPOLLIN | EPOLLRDHUP) != 0)
     return system_error(errno, "watching " + key_.path);
   return ok();
 }
@@ -309,13 +312,18 @@ void Endpoint::accept_clients() {
       // The client stays in the backlog, and the socket readable: not looked at for a while.
       watch_again(listener_->fd(), 0);
       accepts_again_ = Clock::now() + kAcceptAgain;
-      return each_user([&](EndpointUser& user) { user.on_refused(socket.error()); });
+      if (!std::exchange(said_full_, true)) tell_refused(socket.error());
+      return;
     }
     if (!*socket) return;
+    said_full_ = false;
     auto peer = peer_of(*socket);
     const int fd = socket->get();
     if (!peer || connections_.size() >= kMostConnections) continue;
-    if (!watch(fd)) continue;
+    if (auto watched = watch(fd); !watched) {
+      tell_refused(watched.error());
+      continue;
+    }
     Connection connection;
     connection.channel = make_channel(std::move(*socket));
     connection.peer = *peer;
@@ -348,16 +356,16 @@ void Endpoint::try_connect() {
   next_try_ = Clock::now() + kTryAgain;
   auto socket = connect_to(key_.path);
   if (!socket) {
-    if (socket.error().failure != Failure::not_found) fail(socket.error());
+    if (socket.error().failure != Failure::not_found) fail_to_connect(socket.error());
     return;
   }
   auto peer = peer_of(*socket);
   if (!peer) return fail(peer.error());
   if (auto may = may_serve(access(), *peer, key_.path); !may) return fail(may.error());
   auto half = Link::make_half();
-  if (!half) return fail(half.error());
+  if (!half) return fail_to_connect(half.error());
   const int fd = socket->get();
-  if (auto watched = watch(fd); !watched) return fail(watched.error());
+  if (auto watched = watch(fd); !watched) return fail_to_connect(watched.error());
   Connection connection;
   connection.channel = make_channel(std::move(*socket));
   connection.half = *half;
@@ -502,9 +510,7 @@ void Endpoint::drop(int fd, const Error& why) {
   Connection connection = std::move(found->second);
   connections_.erase(found);
   epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
-  const bool again = std::any_of(users_.begin(), users_.end(), [](const User& user) {
-    return user.started && user.options.reconnect;
-  });
+  const bool again = reconnects();
   next_try_ = Clock::now() + kTryAgain;
   for (User& user : users_)
     if (user.started && user.options.connection_timeout)
@@ -525,10 +531,25 @@ void Endpoint::drop(int fd, const Error& why) {
     const Error refused{why.failure, name_of(connection.peer) + " (uid " +
                                          std::to_string(connection.peer.uid) + ") on " + key_.path +
                                          ": " + why.text};
-    each_user([&](EndpointUser& user) { user.on_refused(refused); });
+    tell_refused(refused);
   } else if (!again && why.failure != Failure::gone) {
     fail(why);
   }
+}
+
+bool Endpoint::reconnects() const {
+  return std::any_of(users_.begin(), users_.end(),
+                     [](const User& user) { return user.started && user.options.reconnect; });
+}
+
+// What the system has none of now it may have later.
+void Endpoint::fail_to_connect(const Error& why) {
+  if (why.failure != Failure::no_space || !reconnects()) return fail(why);
+  if (!std::exchange(said_full_, true)) tell_refused(why);
+}
+
+void Endpoint::tell_refused(const Error& why) {
+  each_user([&](EndpointUser& user) { user.on_refused(why); });
 }
 
 void Endpoint::fail(const Error& why) {

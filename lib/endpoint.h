@@ -42,7 +42,8 @@ class EndpointUser {
   virtual void on_disconnected(const std::shared_ptr<Link>& link, const Error& why) = 0;
   // Still no server there; said once.
   virtual void on_waiting() = 0;
-  // As a server: somebody was not let in, or what he said made no sense. For the log.
+  // Somebody was not let in, or what he said made no sense, or there is nothing left to let him in
+  // with; we go on. For the log.
   virtual void on_refused(const Error& why) = 0;
   // There is no link, and there will be none: refused, or nobody came in time.
   virtual void on_failed(const Error& why) = 0;
@@ -127,6 +128,9 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   void drop(int fd, const Error& why);
   void adopt(Connection& connection, Lanes peer_lanes);
   void fail(const Error& why);
+  void fail_to_connect(const Error& why);
+  void tell_refused(const Error& why);
+  bool reconnects() const;
   Lanes own_lanes() const;
   void tell_lanes();
   template <class Call>
@@ -149,6 +153,7 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   bool quit_ = false;
   bool wants_connection_ = false;  // as a client
   bool said_waiting_ = false;
+  bool said_full_ = false;  // that the system has no more descriptors, or memory
   Deadline next_try_;
   Deadline says_waiting_;
   Deadline accepts_again_ = Deadline::max();  // the system has no descriptors for clients

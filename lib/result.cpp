@@ -20,6 +20,7 @@ Failure failure_of(int code) {
     case EMFILE:
     case ENFILE:
     case EDQUOT:
+    case EAGAIN:  // of threads
       return Failure::no_space;
     case EADDRINUSE:
     case EBUSY:

@@ -10,6 +10,8 @@
 #include <limits>
 #include <string>
 
+#include "lib/system.h"
+
 #ifndef MFD_NOEXEC_SEAL  // Linux 6.3
 #define MFD_NOEXEC_SEAL 0x0008U
 #endif
@@ -25,8 +27,8 @@ constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEA
 
 Fd create_memfd(const char* name) {
   const unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
-  Fd fd(memfd_create(name, flags | MFD_NOEXEC_SEAL));
-  if (!fd && errno == EINVAL) fd = Fd(memfd_create(name, flags));
+  Fd fd(sys::memfd_create(name, flags | MFD_NOEXEC_SEAL));
+  if (!fd && errno == EINVAL) fd = Fd(sys::memfd_create(name, flags));
   return fd;
 }
 
@@ -51,19 +53,19 @@ Result<SealedMemory> make_sealed(const char* name, size_t size) {
   SealedMemory made;
   made.fd = create_memfd(name);
   if (!made.fd) return system_error(errno, what + ": memfd_create");
-  if (ftruncate(made.fd.get(), static_cast<off_t>(size)) != 0)
+  if (sys::ftruncate(made.fd.get(), static_cast<off_t>(size)) != 0)
     return system_error(errno, what + ": ftruncate");
-  if (fallocate(made.fd.get(), 0, 0, static_cast<off_t>(size)) != 0)
+  if (sys::fallocate(made.fd.get(), static_cast<off_t>(size)) != 0)
     return system_error(errno, what + ": fallocate");
-  void* data = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, made.fd.get(), 0);
+  void* data = sys::mmap(size, PROT_READ | PROT_WRITE, made.fd.get());
   if (data == MAP_FAILED) return system_error(errno, what + ": mmap");
   made.map = Mapping(static_cast<std::byte*>(data), size);
   madvise(data, size, MADV_DONTFORK);
   // Page table entries now, not one fault a page while frames flow. Refused before Linux 5.14,
   // where the faults come then.
-  if (madvise(data, size, MADV_POPULATE_WRITE) != 0 && errno != EINVAL)
+  if (sys::populate(data, size, MADV_POPULATE_WRITE) != 0 && errno != EINVAL)
     return system_error(errno, what + ": populate");
-  if (fcntl(made.fd.get(), F_ADD_SEALS, kSeals) != 0) return system_error(errno, what + ": seals");
+  if (sys::seal(made.fd.get(), kSeals) != 0) return system_error(errno, what + ": seals");
   return made;
 }
 
@@ -86,12 +88,12 @@ Result<Mapping> map_sealed(const Fd& fd, size_t size) {
   // Reading a hole would allocate the page, and charge us for what the peer has not got. What is
   // there stays: F_SEAL_FUTURE_WRITE refuses to punch holes too.
   if (static_cast<uint64_t>(st.st_blocks) * 512 < size) return wrong("the peer's memory has holes");
-  void* data = mmap(nullptr, size, PROT_READ, MAP_SHARED, fd.get(), 0);
+  void* data = sys::mmap(size, PROT_READ, fd.get());
   if (data == MAP_FAILED) return system_error(errno, "mmap of the peer's memory");
   Mapping map(static_cast<std::byte*>(data), size);
   madvise(data, size, MADV_DONTFORK);
   // A hint: where it is refused the pages fault in one by one.
-  madvise(data, size, MADV_POPULATE_READ);
+  sys::populate(data, size, MADV_POPULATE_READ);
   return map;
 }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "lib/system.h"
+
 namespace mmaplink {
 
 namespace {
@@ -188,7 +190,7 @@ void Sender::collect_always() {
   const std::lock_guard lock(mutex_);
   if (collector_.joinable()) return;
   quit_ = false;
-  collector_ = std::thread([this] {
+  auto thread = sys::thread([this] {
     while (!quit_) {
       const uint32_t seen = kick_.value();
       if (quit_) break;
@@ -196,6 +198,8 @@ void Sender::collect_always() {
       collect();
     }
   });
+  // Without it receipts are read when the next frame comes.
+  if (thread) collector_ = std::move(*thread);
 }
 
 void Sender::wait_for_receipts(const Links& links, uint32_t seen, Deadline deadline) {

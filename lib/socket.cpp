@@ -10,6 +10,8 @@
 #include <chrono>
 #include <thread>
 
+#include "lib/system.h"
+
 namespace mmaplink {
 
 namespace {
@@ -28,7 +30,7 @@ sockaddr_un address_of(const std::string& path) {
   return address;
 }
 
-Fd unix_socket() { return Fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)); }
+Fd unix_socket() { return Fd(sys::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)); }
 
 bool connect_fd(const Fd& fd, const std::string& path) {
   const sockaddr_un address = address_of(path);
@@ -108,7 +110,7 @@ Status check_socket_path(const std::string& path) {
 Result<Listener> Listener::open(const std::string& path, const Access& access) {
   if (auto good = check_socket_path(path); !good) return good.error();
   const std::string name = directory_of(path);
-  const Fd directory(::open(name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const Fd directory(sys::open(name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!directory) return system_error(errno, "directory " + name);
   if (auto locked = lock_directory(directory, name); !locked) return locked.error();
   if (auto clear = clear_leftover(path); !clear) return clear.error();
@@ -150,7 +152,7 @@ Listener::~Listener() {
 }
 
 Result<Fd> Listener::accept() {
-  const int fd = accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+  const int fd = sys::accept(fd_.get(), SOCK_CLOEXEC | SOCK_NONBLOCK);
   if (fd >= 0) return Fd(fd);
   if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED) return Fd();
   return system_error(errno, "accepting a client on " + path_);

@@ -1,0 +1,96 @@
+#include "lib/system.h"
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <system_error>
+
+namespace mmaplink::sys {
+
+namespace {
+
+constexpr int kNone = -1;
+std::atomic<int> armed{kNone};
+std::atomic<int> error_code{0};
+std::atomic<int> left_to_skip{0};
+std::atomic<int> count_failed{0};
+
+// Whether this call is to fail; errno says why, then.
+bool fails(Call call) {
+  if (armed.load(std::memory_order_relaxed) != static_cast<int>(call)) return false;
+  if (left_to_skip.fetch_sub(1) > 0) return false;
+  ++count_failed;
+  errno = error_code;
+  return true;
+}
+
+}  // namespace
+
+void arm(Call call, int code, int skip) {
+  error_code = code;
+  left_to_skip = skip;
+  count_failed = 0;
+  armed = static_cast<int>(call);
+}
+
+void disarm() { armed = kNone; }
+
+int failed() { return count_failed; }
+
+int memfd_create(const char* name, unsigned flags) {
+  return fails(Call::memfd_create) ? -1 : ::memfd_create(name, flags);
+}
+
+int ftruncate(int fd, off_t size) { return fails(Call::ftruncate) ? -1 : ::ftruncate(fd, size); }
+
+int fallocate(int fd, off_t size) {
+  return fails(Call::fallocate) ? -1 : ::fallocate(fd, 0, 0, size);
+}
+
+void* mmap(size_t size, int protection, int fd) {
+  return fails(Call::mmap) ? MAP_FAILED : ::mmap(nullptr, size, protection, MAP_SHARED, fd, 0);
+}
+
+int populate(void* data, size_t size, int advice) {
+  return fails(Call::populate) ? -1 : madvise(data, size, advice);
+}
+
+int seal(int fd, int seals) { return fails(Call::seal) ? -1 : fcntl(fd, F_ADD_SEALS, seals); }
+
+int open(const char* path, int flags) { return fails(Call::open) ? -1 : ::open(path, flags); }
+
+int socket(int domain, int type) { return fails(Call::socket) ? -1 : ::socket(domain, type, 0); }
+
+int accept(int fd, int flags) {
+  return fails(Call::accept) ? -1 : accept4(fd, nullptr, nullptr, flags);
+}
+
+int epoll_create() { return fails(Call::epoll_create) ? -1 : epoll_create1(EPOLL_CLOEXEC); }
+
+int epoll_add(int epoll, int fd, unsigned events) {
+  epoll_event event{};
+  event.events = events;
+  event.data.fd = fd;
+  return fails(Call::epoll_add) ? -1 : epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
+}
+
+int eventfd() { return fails(Call::eventfd) ? -1 : ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
+
+Result<std::thread> thread(std::function<void()> run) {
+  const char* what = "starting a thread";
+  if (fails(Call::thread)) return system_error(errno, what);
+  // The one place where the standard library has nothing but an exception to say so.
+  try {
+    return std::thread(std::move(run));
+  } catch (const std::system_error& error) {
+    return system_error(error.code().value(), what);
+  }
+}
+
+}  // namespace mmaplink::sys

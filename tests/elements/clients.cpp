@@ -1,0 +1,146 @@
+// One client of a two-way server and the next: nothing of one reaches the other. And what a reader
+// takes a private copy of.
+#include <mutex>
+#include <set>
+#include <utility>
+
+#include "gst/mmap.h"
+#include "tests/elements/support.h"
+
+using test::Harness;
+using test::Pipeline;
+using test::Scene;
+
+namespace {
+
+// What comes back to a client: in which memory, and with which titles.
+class Back {
+ public:
+  explicit Back(const Pipeline& client)
+      : pad_(gst_element_get_static_pad(client.element("end"), "sink")) {
+    probe_ = gst_pad_add_probe(pad_,
+                               static_cast<GstPadProbeType>(GST_PAD_PROBE_TYPE_BUFFER |
+                                                            GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM),
+                               see, this, nullptr);
+  }
+  Back(const Back&) = delete;
+  Back& operator=(const Back&) = delete;
+  ~Back() {
+    gst_pad_remove_probe(pad_, probe_);
+    gst_object_unref(pad_);
+  }
+  void wait_buffers(size_t count) {
+    fail_unless(test::becomes([&] {
+      const std::lock_guard lock(mutex_);
+      return buffers_ >= count;
+    }));
+  }
+  std::set<guint64> arenas() {
+    const std::lock_guard lock(mutex_);
+    return arenas_;
+  }
+  std::set<std::string> titles() {
+    const std::lock_guard lock(mutex_);
+    return titles_;
+  }
+
+ private:
+  static GstPadProbeReturn see(GstPad*, GstPadProbeInfo* info, gpointer data) {
+    auto& self = *static_cast<Back*>(data);
+    const std::lock_guard lock(self.mutex_);
+    if ((info->type & GST_PAD_PROBE_TYPE_BUFFER) != 0) {
+      ++self.buffers_;
+      self.arenas_.insert(
+          test::lies(gst_buffer_peek_memory(GST_PAD_PROBE_INFO_BUFFER(info), 0)).inode);
+      return GST_PAD_PROBE_OK;
+    }
+    GstEvent* event = GST_PAD_PROBE_INFO_EVENT(info);
+    if (GST_EVENT_TYPE(event) != GST_EVENT_TAG) return GST_PAD_PROBE_OK;
+    GstTagList* tags = nullptr;
+    gst_event_parse_tag(event, &tags);
+    gchar* title = nullptr;
+    if (gst_tag_list_get_string(tags, GST_TAG_TITLE, &title)) self.titles_.insert(title);
+    g_free(title);
+    return GST_PAD_PROBE_OK;
+  }
+
+  GstPad* pad_;  // owned
+  gulong probe_ = 0;
+  std::mutex mutex_;
+  size_t buffers_ = 0;
+  std::set<guint64> arenas_;  // by the inode of their memory, which the kernel gives out anew
+  std::set<std::string> titles_;
+};
+
+std::string client_line(const Scene& scene, const std::string& between) {
+  return "videotestsrc is-live=true ! " + std::string(test::kVideo) + " ! " + between +
+         scene.sink("role=client ") + scene.src("! fakesink name=end async=false");
+}
+
+void check_arenas(const std::string& middle) {
+  const Scene scene;
+  const Pipeline server(scene.src("role=server mmap=yes ! ") + middle + scene.sink());
+  server.play();
+  std::set<guint64> known;
+  for (int i = 0; i < 3; ++i) {
+    const Pipeline client(client_line(scene, ""));
+    Back back(client);
+    client.play();
+    back.wait_buffers(20);
+    client.stop();
+    for (const guint64 arena : back.arenas())
+      fail_unless(known.insert(arena).second, "client %d got the arena of one before it", i);
+  }
+  fail_unless(known.size() >= 3 && server.errors().empty());
+}
+
+}  // namespace
+
+TEST(arenas_of_copies_are_new_for_each_client) { check_arenas(""); }
+
+TEST(arenas_of_a_pool_are_new_for_each_client) {
+  check_arenas("videoconvert ! video/x-raw,format=RGB ! ");
+}
+
+TEST(titles_of_one_client_are_nothing_to_the_next) {
+  const Scene scene;
+  const Pipeline server(scene.src("role=server mmap=yes ! identity ! ") + scene.sink());
+  server.play();
+  {
+    const Pipeline first(client_line(scene, "taginject tags=title=secret ! "));
+    Back back(first);
+    first.play();
+    back.wait_buffers(5);
+    fail_unless(back.titles() == std::set<std::string>{"secret"});
+  }
+  const Pipeline second(client_line(scene, ""));
+  Back back(second);
+  second.play();
+  back.wait_buffers(5);
+  fail_unless(back.titles().empty());
+}
+
+TEST(what_may_be_parsed_is_a_private_copy) {
+  const Scene scene;
+  for (const auto& [caps, is_private] :
+       {std::pair(test::kVideo, false),
+        std::pair("audio/x-raw,format=S16LE,rate=8000,channels=1,"
+                  "layout=interleaved",
+                  false),
+        std::pair("video/x-h264", true), std::pair("application/x-anything", true)}) {
+    const Harness sink(scene.sink(), caps);
+    const Harness reader(scene.src());
+    reader.play();
+    sink.wait_for_clients(1);
+    fail_unless_equals_int(sink.push_number(7), GST_FLOW_OK);
+    const auto buffer = reader.pull();
+    fail_unless(gst_is_mmap_memory(gst_buffer_peek_memory(buffer.get(), 0)) != is_private, "%s",
+                caps);
+    fail_unless_equals_uint64(reader.stat("buffers-copied"), is_private ? 1 : 0);
+    // It was given back at once.
+    if (is_private) fail_unless_equals_uint64(sink.stat("in-flight"), 0);
+    guint8 byte = 0;
+    gst_buffer_extract(buffer.get(), 50, &byte, 1);
+    fail_unless_equals_int(byte, 7);
+  }
+}
