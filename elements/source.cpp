@@ -195,10 +195,12 @@ bool Source::turn() {
       pending_since_.reset();
       return handle(item_);
     case ReceiveLane::Take::nothing:
-      if (closing)
-        finish(why_lost());
-      else
+      if (!closing)
         lane.wait(kick_, seen, Clock::now() + kSlice);
+      else if (const auto why = why_lost())
+        finish(*why);
+      else
+        sleep(seen);
       break;
     case ReceiveLane::Take::pending:
       if (!pending_since_) pending_since_ = Clock::now();
@@ -255,11 +257,13 @@ bool Source::look_around(uint32_t seen) {
   return true;
 }
 
-// Why nothing more comes over the current link.
-Error Source::why_lost() const {
+// Why nothing more comes over the current link. Nothing while the endpoint's thread is about to
+// say.
+std::optional<Error> Source::why_lost() const {
   const std::lock_guard lock(mutex_);
   for (const auto& connection : connections_)
     if (connection.link == current_ && connection.lost) return *connection.lost;
+  if (!current_->alive()) return std::nullopt;
   return Error{Failure::gone, "process " + std::to_string(current_->peer().pid) + " on " +
                                   *active_.socket_path + " stopped sending"};
 }

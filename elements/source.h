@@ -81,7 +81,7 @@ class Source final : public mmaplink::EndpointUser {
   void sleep(uint32_t seen);
   std::shared_ptr<mmaplink::Link> pick();
   std::shared_ptr<mmaplink::Link> sending_link() const;
-  mmaplink::Error why_lost() const;
+  std::optional<mmaplink::Error> why_lost() const;
   void finish(const mmaplink::Error& why);
   bool handle(mmaplink::Incoming& item);
   bool handle_event(const mmaplink::Incoming& item);
