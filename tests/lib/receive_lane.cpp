@@ -61,6 +61,19 @@ void a_withdrawal_that_explains_nothing_is_refused() {
   }
 }
 
+// The difference of the two is small there too, and would take our own index round.
+void a_write_index_that_goes_back_is_refused() {
+  for (const uint64_t head : {uint64_t{0}, uint64_t{9}}) {
+    Lane lane;
+    for (uint64_t i = 0; i < 10; ++i) g_assert_true(put(lane.out(), frame(i)));
+    lane.take_all();
+    lane.sender_half().revoked = ~uint64_t{0};
+    lane.sender_half().head = head;
+    g_assert_true(refused(lane, "the peer's write index left the ring"));
+    g_assert_cmpuint(lane.receiver_half().taken, ==, 10);
+  }
+}
+
 // Everything withdrawn that there is, and more: items are skipped, and no more than that.
 void withdrawing_too_much_skips_items() {
   Lane lane;
@@ -323,6 +336,8 @@ int main(int argc, char** argv) {
         a_write_index_out_of_the_ring_is_refused},
        {"/receive-lane/a-withdrawal-that-explains-nothing-is-refused",
         a_withdrawal_that_explains_nothing_is_refused},
+       {"/receive-lane/a-write-index-that-goes-back-is-refused",
+        a_write_index_that_goes_back_is_refused},
        {"/receive-lane/withdrawing-too-much-skips-items", withdrawing_too_much_skips_items},
        {"/receive-lane/withdrawing-without-end-is-no-prison", withdrawing_without_end_is_no_prison},
        {"/receive-lane/a-wrong-sequence-is-refused", a_wrong_sequence_is_refused},
