@@ -105,7 +105,7 @@ Result<uint64_t> ReceiveLane::behind() {
     const uint64_t revoked = peer_.revoked.load(std::memory_order_acquire);
     head = peer_.head.load(std::memory_order_acquire);
     if (peer_.revoked.load(std::memory_order_acquire) != revoked) continue;
-    if (revoked < index_ || head - revoked > kSlots) break;
+    if (revoked < index_ || revoked > head || head - revoked > kSlots) break;
     // What was written over was never claimed by us, and is freed by the sender.
     index_ = std::max(index_, head - kSlots);
     return head - index_;

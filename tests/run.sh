@@ -5,7 +5,7 @@
 #
 #   --camera   also with a camera driver, in an emulated machine (a few minutes more)
 #   --long     also what takes long: the tests of the elements many times over, two processes under
-#              AddressSanitizer, and elements under valgrind
+#              AddressSanitizer, elements under valgrind, and each fuzzer for ten minutes
 #
 # Each test program counts, and so does each build; those with gcc and clang must be free of
 # warnings, which sanitizers make gcc give falsely. Logs of all that fails are shown. Builds are
@@ -158,7 +158,7 @@ list_plugins() {
 test_asan() {
   step "AddressSanitizer and UndefinedBehaviorSanitizer: library and elements"
   # Stress is for ThreadSanitizer.
-  local suites="lib elements" also=(--no-suite tsan)
+  local suites="lib elements fuzz" also=(--no-suite tsan)
   # Two processes take programs besides the tests.
   [ -z "$long" ] || suites='' also=(--suite processes)
   CXX=g++ build asan "$suites" -Db_sanitize=address,undefined -Dexamples=disabled \
@@ -171,7 +171,7 @@ test_asan() {
   export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
   export GST_REGISTRY_FORK=no
   list_plugins
-  run_tests asan --timeout-multiplier 4 --suite lib --suite elements "${also[@]}"
+  run_tests asan --timeout-multiplier 4 --suite lib --suite elements --suite fuzz "${also[@]}"
   unset GST_REGISTRY_FORK
 }
 
@@ -180,6 +180,28 @@ test_tsan() {
   CXX=g++ build tsan tsan -Db_sanitize=thread -Dexamples=disabled -Doptimization=1 || return 0
   export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
   run_tests tsan --timeout-multiplier 4 --suite tsan
+}
+
+# Its lines say what it has tested.
+test_fuzz() {
+  step "Fuzzers"
+  local log=$work/fuzz seconds=8 line lines=0 targets=(tests/fuzz/corpus/*/)
+  [ -z "$long" ] || seconds=600
+  CXX=clang++ build fuzz fuzz -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false \
+    -Ddefault_library=static -Dexamples=disabled -Doptimization=1 || return 0
+  tests/fuzz/run.sh --seconds "$seconds" --jobs "$jobs" 2>&1 | tee "$log" || true
+  while read -r line; do
+    case $line in
+      PASS*) passed=$((passed + 1)) ;;
+      FAIL*)
+        failed=$((failed + 1))
+        broken+=("${line#FAIL }")
+        ;;
+      *) continue ;;
+    esac
+    lines=$((lines + 1))
+  done < <(grep -E '^(PASS|FAIL) ' "$log")
+  [ "$lines" -eq ${#targets[@]} ] || fail "$lines of ${#targets[@]} fuzzers said how it went"
 }
 
 test_long() {
@@ -246,6 +268,7 @@ main() {
   test_asan
   test_tsan
   build_clang
+  test_fuzz
   [ -z "$long" ] || test_long
   [ -z "$camera" ] || test_camera
   summary

@@ -54,8 +54,7 @@ constexpr auto kValues =
     "to-the-second=(datetime)2026-11-24T10:11:12.25+0430";
 constexpr const char* kCaps[] = {
     "video/x-raw, format=I420, width=64, height=48, framerate=30/1",
-    "audio/x-raw, format=S16LE, layout=interleaved, rate=48000, channels=2, "
-    "channel-mask=(bitmask)0x3",
+    "audio/x-raw, format=S16LE, layout=interleaved, channels=2, channel-mask=(bitmask)0x3",
     "video/x-raw(memory:DMABuf, meta:GstVideoMeta), width=(int)[ 1, 9 ]; video/any(ANY)",
     "video/x-h264, stream-format=avc, alignment=au, codec_data=(buffer)0164001f",
     "ANY",
