@@ -222,6 +222,7 @@ Status SendLane::drain(std::vector<Held>& freed) {
   // SYNC: acquire, pairs with the release of receipt_head in ReceiveLane::give_back.
   const uint64_t head = peer_.receipt_head.load(std::memory_order_acquire);
   uint64_t read = receipts_read_.load(std::memory_order_relaxed);
+  if (peer_gone_) return ok();
   if (head - read > kReceipts) return wrong("the peer's receipts left their ring");
   receipts_read_.store(head, std::memory_order_relaxed);
   for (; read != head; ++read) {
@@ -308,6 +309,7 @@ size_t SendLane::free_all(std::vector<Held>& freed) {
   const std::lock_guard lock(mutex_);
   const size_t had = rows_live_;
   closed_ = true;
+  peer_gone_ = true;
   for (uint32_t number = 0; number < rows_.size(); ++number)
     if (rows_[number].live) close_row(make_ticket(number, rows_[number].generation), freed);
   return had;

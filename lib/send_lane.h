@@ -153,6 +153,7 @@ class SendLane {
   int watchers_ = 0;
   size_t rows_live_ = 0;
   bool closed_ = false;
+  bool peer_gone_ = false;  // all rows were freed: what it wrote before is no error
   std::vector<Row> rows_;
   std::vector<uint32_t> free_rows_;
   std::array<Queued, kSlots> queued_;
