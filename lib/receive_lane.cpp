@@ -54,7 +54,8 @@ Result<ReceiveLane::Take> ReceiveLane::take(Incoming& item) {
     std::atomic_thread_fence(std::memory_order_acquire);
     const uint64_t after = __atomic_load_n(&slot.descriptor.sequence, __ATOMIC_RELAXED);
     const bool whole = descriptor.sequence == index_ + 1 && after == index_ + 1;
-    if (!whole && !withdrawn) return wrong("a descriptor is out of sequence");
+    const bool sound = whole && descriptor.first - 1 < descriptor.sequence;  // 0 wraps
+    if (!sound && !withdrawn) return wrong("a descriptor is out of sequence");
     ++index_;
     if (withdrawn || descriptor.first <= last_first_) {
       // The sender may have let this one go or not; it knows by the ticket. Or it is one that was

@@ -132,6 +132,7 @@ void ForgedPeer::publish(Descriptor descriptor, std::span<const std::byte> extra
   const uint64_t head = own().head;
   auto& slot = own().slots[head % kSlots];
   if (descriptor.sequence == 0) descriptor.sequence = head + 1;
+  if (descriptor.first == 0) descriptor.first = head + 1;
   if (!extra.empty()) {
     fail_unless(extra.size() <= mmaplink::kSlotExtra, "%zu bytes do not fit a slot", extra.size());
     descriptor.extra_from = static_cast<uint32_t>(mmaplink::ExtraFrom::slot);

@@ -208,14 +208,16 @@ TEST(other_versions_are_refused_with_both_numbers) {
     play.attack(
         "another version", false,
         [&](ForgedPeer& peer) { peer.send_bytes(hello, {peer.own_fd().get()}); },
-        "this server speaks version 1 of the link, the client version " + other);
+        "this server speaks version " + std::to_string(kVersion) +
+            " of the link, the client version " + other);
 
     ForgedServer server(scene.path("forged"));
     const Harness source("mmapsrc socket-path=" + scene.path("forged"));
     source.play();
     ForgedPeer peer(server.accept());
     peer.send(Welcome{version, kSends}, {peer.own_fd().get()});
-    const std::string text = "his client speaks version 1 of the link, the server version " + other;
+    const std::string text = "his client speaks version " + std::to_string(kVersion) +
+                             " of the link, the server version " + other;
     fail_unless(peer.wait_hang_up() == "t" + text);
     fail_unless(test::contains(source.wait_error(), "T" + text));
   }

@@ -73,6 +73,8 @@ TEST(fields_of_descriptors_are_checked) {
       {"sequence ahead", [](Descriptor& d) { d.sequence = 6; }, "a descriptor is out of sequence"},
       {"last sequence", [](Descriptor& d) { d.sequence = kMost; },
        "a descriptor is out of sequence"},
+      {"published first later", [](Descriptor& d) { d.first = 6; },
+       "a descriptor is out of sequence"},
       {"one too long", [](Descriptor& d) { d.size = kArena + 1; }, kOutside},
       {"longest", [](Descriptor& d) { d.size = kMost; }, kOutside},
       {"last byte outside", [](Descriptor& d) { d.offset = kArena - d.size + 1; }, kOutside},

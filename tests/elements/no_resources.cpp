@@ -122,9 +122,11 @@ TEST(each_call_fails_later) {
 TEST(a_client_that_waits_for_its_server_waits_for_memory_too) {
   const Scene scene;
   const Pipeline sender("videotestsrc is-live=true ! " + std::string(test::kVideo) + " ! " +
-                        scene.sink());
+                        scene.sink("name=sink"));
   const Pipeline reader(scene.src("name=src on-disconnect=none ! fakesink async=false"));
   sender.play();
+  // It has its own memory by then.
+  fail_unless(test::becomes([&] { return test::stat(sender.element("sink"), "dropped") > 0; }));
   {
     const Armed armed(kFaults[0], 0);
     reader.play();

@@ -66,6 +66,7 @@ class Lane {
     mmaplink::Descriptor& out = slot.descriptor;
     out = {};
     out.sequence = head + 1;
+    out.first = head + 1;
     out.ticket = kTicket;
     out.flags = shape.flags;
     out.arena = 1;

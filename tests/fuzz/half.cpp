@@ -175,6 +175,7 @@ class World {
     Descriptor& out = peer_.slots[head % kSlots].descriptor;
     out = Descriptor{};
     out.sequence = head + 1 + item.sequence;
+    out.first = out.sequence;
     out.ticket = item.ticket;
     out.arena = item.arena;
     out.offset = item.offset;

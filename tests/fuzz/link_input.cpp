@@ -25,6 +25,7 @@ Fd make_half() {
     Descriptor& out = half.slots[i].descriptor;
     out = Descriptor{};
     out.sequence = i + 1;
+    out.first = i + 1;
     out.ticket = 1 + i;
     out.arena = static_cast<uint32_t>(i % 2 + 1);
     out.offset = 64;
