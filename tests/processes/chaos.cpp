@@ -232,11 +232,12 @@ class Chaos {
         left -= some;
       }
       settled(steady ? 1 : 0);
-      // Payload memory may be in one arena more than it was.
+      // Of the last link a socket, two halves and an arena, until the next buffer comes; and
+      // payload memory may be in one arena more than it was.
       const bool clean = test::becomes([&] {
         const Scene::Open now = Scene::open_now();
-        return now.files <= before.files + 1 && now.threads <= before.threads &&
-               now.mappings <= before.mappings + 1;
+        return now.files <= before.files + 4 && now.threads <= before.threads &&
+               now.mappings <= before.mappings + 4;
       });
       fail_unless(clean, "%s after 2 kills, %s after all", before.text().c_str(),
                   Scene::open_now().text().c_str());
