@@ -215,7 +215,7 @@ class Chaos {
       if (has(here, name)) elements_.push_back(pipeline.element(name));
     pipeline.play();
     {
-      // Of a fan-out one reader stays, and misses nothing.
+      // Of a fan-out one reader stays.
       std::optional<Pipeline> steady;
       std::optional<Checker> steady_checker;
       if (number_ == 0) {
@@ -283,6 +283,10 @@ class Chaos {
       fail_unless(test::becomes([&] { return test::stat(element, "in-flight") == 0; }),
                   "%s has %" G_GUINT64_FORMAT " buffers in flight", GST_OBJECT_NAME(element),
                   test::stat(element, "in-flight"));
+      // What the dead held is of use again.
+      fail_unless(test::becomes([&] { return test::stat(element, "arenas") <= 2; }),
+                  "%s has %" G_GUINT64_FORMAT " arenas", GST_OBJECT_NAME(element),
+                  test::stat(element, "arenas"));
     }
     return Scene::open_now();
   }
