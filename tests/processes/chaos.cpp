@@ -11,7 +11,6 @@
 #include <sys/wait.h>
 
 #include <csignal>
-#include <cstring>
 #include <filesystem>
 #include <map>
 #include <random>
@@ -21,6 +20,8 @@
 #include "tests/processes/support.h"
 
 using test::Checker;
+using test::has;
+using test::line_of;
 using test::Marker;
 using test::Pipeline;
 using test::Process;
@@ -54,21 +55,6 @@ constexpr Kind kKinds[] = {
 constexpr unsigned kKillsOfOneNursery = 50;  // which is waited for, for a while
 constexpr unsigned kMostMilliseconds = 40;
 constexpr guint64 kFramesOfLast = 30;
-
-std::string line_of(const char* pattern, const std::string& path) {
-  std::string line = pattern;
-  const std::pair<const char*, std::string> words[] = {{"FRAMES", test::kFrames},
-                                                       {"SINK", "mmapsink socket-path=" + path},
-                                                       {"SRC", "mmapsrc socket-path=" + path}};
-  for (const auto& [word, text] : words)
-    for (size_t at = 0; (at = line.find(word, at)) != std::string::npos; at += text.size())
-      line.replace(at, std::strlen(word), text);
-  return line;
-}
-
-bool has(const std::string& line, const char* element) {
-  return test::contains(line, std::string("name=") + element);
-}
 
 // --- the nursery ------------------------------------------------------------------------------
 
@@ -123,7 +109,7 @@ void live(const std::string& line, Frames& frames, bool is_last) {
 void run_nursery(const std::vector<std::string>& words) {
   // No test that crashed leaves it behind.
   prctl(PR_SET_PDEATHSIG, SIGKILL);
-  const std::string line = line_of(kKinds[std::stoul(words[0])].there, words[1]);
+  const std::string line = line_of(kKinds[std::stoul(words[0])].there, words[1], test::kFrames);
   const unsigned long kills = std::stoul(words[2]);
   std::mt19937 random(static_cast<unsigned>(std::stoul(words[3])));
   std::uniform_int_distribution<useconds_t> moments(0, kMostMilliseconds * 1000);
@@ -204,7 +190,7 @@ class Chaos {
   }
 
   void run() {
-    const std::string here = line_of(kind_.here, stage_.path());
+    const std::string here = line_of(kind_.here, stage_.path(), test::kFrames);
     const Pipeline pipeline(here);
     std::optional<Marker> marker;
     std::optional<Checker> checker;

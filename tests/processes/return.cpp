@@ -6,7 +6,6 @@
 #include <sys/wait.h>
 
 #include <csignal>
-#include <cstring>
 #include <filesystem>
 #include <mutex>
 #include <optional>
@@ -14,6 +13,8 @@
 
 #include "tests/processes/support.h"
 
+using test::has;
+using test::line_of;
 using test::Pipeline;
 using test::Process;
 using test::Ref;
@@ -44,19 +45,11 @@ constexpr Kind kKinds[] = {
      "FRAMES ! SINK role=client SRC ! fakesink name=out async=false"},
 };
 
-std::string line_of(const char* pattern, const std::string& path, const std::string& title) {
-  std::string line = pattern;
-  const std::pair<const char*, std::string> words[] = {
-      {"FRAMES",
-       "videotestsrc is-live=true ! video/x-raw,format=GRAY8,width=64,height=48,framerate=200/1 ! "
-       "taginject tags=title=" +
-           title + " ! identity name=in"},
-      {"SINK", "mmapsink socket-path=" + path},
-      {"SRC", "mmapsrc socket-path=" + path}};
-  for (const auto& [word, text] : words)
-    for (size_t at = 0; (at = line.find(word, at)) != std::string::npos; at += text.size())
-      line.replace(at, std::strlen(word), text);
-  return line;
+std::string frames_of(const std::string& title) {
+  return "videotestsrc is-live=true ! "
+         "video/x-raw,format=GRAY8,width=64,height=48,framerate=200/1 ! "
+         "taginject tags=title=" +
+         title + " ! identity name=in";
 }
 
 // Writes into each frame at which instant it is due: here, and so there.
@@ -182,10 +175,6 @@ class Seen {
   std::string fault_;
 };
 
-bool has(const std::string& line, const char* element) {
-  return test::contains(line, std::string("name=") + element);
-}
-
 // peer LINE TITLE: plays until it is killed. Says "ready MICROSECONDS", and "stream ID" once it has
 // had frames of the stream with that title.
 void play_peer(const std::vector<std::string>& words) {
@@ -214,7 +203,7 @@ void run(int number) {
   const Stage stage;
   const std::string self = std::filesystem::read_symlink("/proc/self/exe");
   {
-    const std::string line = line_of(kind.here, stage.path(), "here");
+    const std::string line = line_of(kind.here, stage.path(), frames_of("here"));
     const Pipeline pipeline(line);
     std::optional<Seen> seen;
     if (has(line, "in")) write_instants(pipeline);
@@ -222,7 +211,7 @@ void run(int number) {
     pipeline.play();
     Seen::Stream before;
     for (const std::string title : {"first", "second", "third"}) {
-      const std::string there = line_of(kind.there, stage.path(), title);
+      const std::string there = line_of(kind.there, stage.path(), frames_of(title));
       // Frames are of whoever has `in`.
       const std::string wanted = has(line, "in") ? "here" : title;
       Process process({self, "peer", there, wanted});
