@@ -91,10 +91,12 @@ bool FlushGate::stop(const FlushStop& flush) {
   return is_the_last;
 }
 
+// Running time goes on: to reset it would give a live pipeline another base time, and move all that
+// its other sources deliver.
 void FlushGate::flush() {
   Lock lock(mutex_);
   gst_pad_push_event(pad_, gst_event_new_flush_start());
-  end(lock, gst_event_new_flush_stop(TRUE));
+  end(lock, gst_event_new_flush_stop(FALSE));
 }
 
 // By the streaming thread. Takes the event.

@@ -164,13 +164,8 @@ std::optional<GstFlowReturn> Sink::is_ready() {
     if (ended_ != GST_FLOW_OK) return ended_;
   }
   const auto now = readers_.all();
-  if (is_two_way_server()) {
-    // What comes back must find the client that has sent it: it is greeted any moment.
-    if (joining_.count() > 0) return std::nullopt;
-    // And nobody else: what is left of the client before is about to be flushed.
-    if (!now.empty() && now.front()->link->peer_lanes().sends && !now.front()->link->has_turn())
-      return std::nullopt;
-  }
+  // What comes back must find the client that has sent it: it is greeted any moment.
+  if (is_two_way_server() && joining_.count() > 0) return std::nullopt;
   if (!is_client())
     return now.empty() && active_.wait_for_connection ? std::nullopt : std::optional(GST_FLOW_OK);
   if (now.empty()) return std::nullopt;
@@ -179,6 +174,18 @@ std::optional<GstFlowReturn> Sink::is_ready() {
       (!endpoint_->is_started(Side::src) || !now.front()->link->peer_lanes().sends))
     return std::nullopt;
   return GST_FLOW_OK;
+}
+
+// Whom what comes now is for. Before the turn of a two-way server's client that is nobody: it is
+// left of the client before. To wait for the turn would be to wait for the source, whose thread may
+// be this one.
+Readers::List Sink::addressees() const {
+  auto all = readers_.all();
+  if (is_two_way_server())
+    std::erase_if(all, [](const auto& reader) {
+      return reader->link->peer_lanes().sends && !reader->link->has_turn();
+    });
+  return all;
 }
 
 // Until there is someone to send to, as far as the settings want that.
@@ -296,7 +303,7 @@ bool Sink::send_event(GstEvent* event) {
     if (flow == GST_FLOW_EOS || flow == GST_FLOW_ERROR) return true;  // nobody to tell
     if (flow != GST_FLOW_OK) return false;
   }
-  const auto now = readers_.all();
+  const auto now = addressees();
   for (const auto& reader : now) {
     if (type == GST_EVENT_CAPS) reader->waits_until = 0;
     if (!reader->has_stickies && !waits) continue;
@@ -457,7 +464,7 @@ GstFlowReturn Sink::send_buffer(GstBuffer* buffer) {
   if (ready_changes_ != changes) {
     const GstFlowReturn flow = wait_ready();
     if (flow != GST_FLOW_OK) return flow;
-    ready_readers_ = readers_.all();
+    ready_readers_ = addressees();
     ready_changes_ = changes;
   }
   if (ready_readers_.empty()) {

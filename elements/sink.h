@@ -107,6 +107,7 @@ class Sink final : public mmaplink::EndpointUser {
   void take_latency(Reader& reader, GstEvent* event);
   bool answer_query(const std::shared_ptr<mmaplink::Link>& link, std::span<const std::byte> bytes);
 
+  Readers::List addressees() const;
   GstFlowReturn wait_ready();
   std::optional<GstFlowReturn> is_ready();
   GstFlowReturn sit_out_interruption();

@@ -296,8 +296,9 @@ void Source::finish(const Error& why) {
     case OnDisconnect::none:
     case OnDisconnect::automatic:
       // Frames that an encoder still holds are of a client that is gone: they must not go to the
-      // next one.
-      if (had_data && endpoint_->is_attached(Side::sink)) flush_.flush();
+      // next one. What a client has from its server is its own.
+      if (had_data && active_.role == mmaplink::Role::server && endpoint_->is_attached(Side::sink))
+        flush_.flush();
       return;
     case OnDisconnect::error:
       if (!link->failed_there()) post_error(element_, why);

@@ -4,8 +4,8 @@
 #   run.sh [--camera] [--long] [--help]
 #
 #   --camera   also with a camera driver, in an emulated machine (a few minutes more)
-#   --long     also what takes long: the tests of the elements many times over, two processes under
-#              AddressSanitizer, elements under valgrind, and each fuzzer for ten minutes
+#   --long     also what takes long: the tests of the elements many times over, a thousand killed
+#              peers, two processes under AddressSanitizer, and elements under valgrind
 #
 # Each test program counts, and so does each build; those with gcc and clang must be free of
 # warnings, which sanitizers make gcc give falsely. Logs of all that fails are shown. Builds are

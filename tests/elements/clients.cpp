@@ -1,5 +1,6 @@
 // One client of a two-way server and the next: nothing of one reaches the other. And what a reader
 // takes a private copy of.
+#include <atomic>
 #include <mutex>
 #include <set>
 #include <utility>
@@ -118,6 +119,52 @@ TEST(titles_of_one_client_are_nothing_to_the_next) {
   second.play();
   back.wait_buffers(5);
   fail_unless(back.titles().empty());
+}
+
+// The thread that has it must come back for the next client's.
+TEST(frame_on_its_way_when_the_next_client_comes_is_for_nobody) {
+  const Scene scene;
+  const Pipeline server(scene.src("role=server mmap=yes ! identity name=middle ! ") +
+                        scene.sink("name=sink"));
+  const auto wait_for_clients = [&](guint wanted) {
+    fail_unless(test::becomes([&] {
+      guint count = 0;
+      g_object_get(server.element("sink"), "num-clients", &count, nullptr);
+      return count == wanted;
+    }));
+  };
+  struct Hold {
+    std::atomic<bool> wanted{false}, is_on{false}, over{false};
+  } hold;
+  GstPad* pad = gst_element_get_static_pad(server.element("middle"), "src");
+  gst_pad_add_probe(
+      pad, GST_PAD_PROBE_TYPE_BUFFER,
+      [](GstPad*, GstPadProbeInfo*, gpointer data) {
+        auto& that = *static_cast<Hold*>(data);
+        if (!that.wanted) return GST_PAD_PROBE_OK;
+        that.is_on = true;
+        test::becomes([&] { return that.over.load(); });
+        return GST_PAD_PROBE_REMOVE;
+      },
+      &hold, nullptr);
+  gst_object_unref(pad);
+  server.play();
+  {
+    const Pipeline first(client_line(scene, ""));
+    Back back(first);
+    first.play();
+    back.wait_buffers(3);
+    hold.wanted = true;
+    fail_unless(test::becomes([&] { return hold.is_on.load(); }));
+  }
+  wait_for_clients(0);
+  const Pipeline second(client_line(scene, ""));
+  Back back(second);
+  second.play();
+  wait_for_clients(1);
+  hold.over = true;
+  back.wait_buffers(5);
+  fail_unless(server.errors().empty());
 }
 
 TEST(what_may_be_parsed_is_a_private_copy) {

@@ -123,6 +123,21 @@ Process::Words watch(const Process::Words& options, const std::string& line) {
   return words;
 }
 
+std::string line_of(const char* pattern, const std::string& path, const std::string& frames) {
+  std::string line = pattern;
+  const std::pair<std::string, std::string> words[] = {{"FRAMES", frames},
+                                                       {"SINK", "mmapsink socket-path=" + path},
+                                                       {"SRC", "mmapsrc socket-path=" + path}};
+  for (const auto& [word, text] : words)
+    for (size_t at = 0; (at = line.find(word, at)) != std::string::npos; at += text.size())
+      line.replace(at, word.size(), text);
+  return line;
+}
+
+bool has(const std::string& line, const char* element) {
+  return contains(line, std::string("name=") + element);
+}
+
 guint64 stat_of(const std::string& line, const char* field) {
   const std::string text = line.substr(line.find(' ', 6) + 1);
   GstStructure* stats = gst_structure_from_string(text.c_str(), nullptr);

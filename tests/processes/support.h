@@ -66,6 +66,11 @@ struct Stage {
 Process::Words launch(const std::string& line);
 Process::Words watch(const Process::Words& options, const std::string& line);
 
+// A launch line from a pattern in which SINK and SRC stand for the two elements with that path, and
+// FRAMES for where frames come from. Whether it has an element of that name.
+std::string line_of(const char* pattern, const std::string& path, const std::string& frames);
+bool has(const std::string& line, const char* element);
+
 // A field of a "stats" line.
 guint64 stat_of(const std::string& line, const char* field);
 
