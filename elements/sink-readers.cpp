@@ -96,8 +96,7 @@ void Sink::on_disconnected(const std::shared_ptr<Link>& link, const Error& why) 
   const bool was_reader = num_clients() > 0;
   joining_.remove(*link);
   exchange_.on_disconnected(link);
-  // One that stops says so first, and reads no more by now.
-  const bool is_lost = readers_.find(*link) != nullptr;
+  const bool is_lost = readers_.find(*link) != nullptr && !link->said_goodbye();
   const size_t held = update_reader(link, false);
   sender_->remove(*link);  // also one that had left before
   if (is_lost) post_peer_lost(element(), link->peer(), why.text, held);

@@ -252,7 +252,6 @@ bool Source::look_around(uint32_t seen) {
     return false;
   }
   current_->give_turn();
-  endpoint_->look_again(current_);
   gst_element_post_message(element_, gst_message_new_latency(GST_OBJECT(element_)));
   return true;
 }
@@ -273,8 +272,7 @@ void Source::finish(const Error& why) {
   GST_INFO_OBJECT(element_, "end of the link: %s", why.text.c_str());
   const bool had_data = delivered_;
   const auto link = std::move(current_);
-  // One that stops says so first.
-  if (!link->alive() && link->peer_lanes().sends)
+  if (!link->alive() && link->peer_lanes().sends && !link->said_goodbye())
     post_peer_lost(element_, link->peer(), why.text, 0);
   current_.reset();
   item_ = Incoming{};  // which may lie in an arena of that link

@@ -35,6 +35,10 @@ class Channel {
   // Called, by whichever thread sends, when the socket has not taken everything: somebody must see
   // when it is writable, and flush(). To be set before another thread sends.
   void on_backlog(std::function<void()> call) { on_backlog_ = std::move(call); }
+  // Makes that somebody look, without waiting for it. Any thread.
+  void call_attention() const {
+    if (on_backlog_) on_backlog_();
+  }
 
   // Reads what is there. `each` gets the messages in order and returns false to stop. The result
   // is true while the peer is connected, false when it has hung up.

@@ -171,7 +171,13 @@ void Endpoint::stop(Side which) {
   thread.join();
   const std::lock_guard lock(mutex_);
   for (auto& [fd, connection] : connections_) {
-    if (connection.link) connection.link->end();
+    if (connection.link) {
+      connection.link->end();
+      // A goodbye.
+      if (auto said = connection.channel->send(Lanes{}); !said) {
+        // It sees the hang-up all the same.
+      }
+    }
     // Whoever still has the link must not keep the peer waiting.
     connection.channel->shut_down();
   }
@@ -179,9 +185,11 @@ void Endpoint::stop(Side which) {
   close();
 }
 
-void Endpoint::look_again(const std::shared_ptr<Link>& link) {
-  const std::lock_guard lock(mutex_);
-  if (link->alive()) each_user([&](EndpointUser& user) { user.on_lanes(link); });
+// Of links about which something is not as it was.
+void Endpoint::tell_news() {
+  for (auto& [fd, connection] : connections_)
+    if (connection.link && connection.link->take_news())
+      each_user([&](EndpointUser& user) { user.on_lanes(connection.link); });
 }
 
 Lanes Endpoint::own_lanes() const { return {side(Side::sink).started, side(Side::src).started}; }
@@ -248,6 +256,7 @@ void Endpoint::run() {
       if (fd == wake_->get()) {
         eventfd_t ignored;
         eventfd_read(fd, &ignored);
+        tell_news();
       } else if (listener_ && fd == listener_->fd()) {
         accept_clients();
       } else {
@@ -414,7 +423,10 @@ bool Endpoint::handle(Connection& connection, Channel::Received received) {
     return false;
   } else if (!connection.link) {
     good = Error{Failure::protocol, "a control message before the handshake"};
-  } else if (const auto* lanes = std::get_if<Lanes>(&received.message)) {
+  } else if (const auto* lanes = std::get_if<Lanes>(&received.message);
+             lanes != nullptr && *lanes == Lanes{}) {
+    connection.link->set_goodbye();
+  } else if (lanes != nullptr) {
     connection.link->set_peer_lanes(*lanes);
     each_user([&](EndpointUser& user) { user.on_lanes(connection.link); });
   } else if (const auto* made = std::get_if<ArenaMade>(&received.message)) {

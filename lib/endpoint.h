@@ -77,9 +77,6 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   Status start(Side side, const Options& options);
   void stop(Side side);
 
-  // Tells both sides that something about this link is not as it was. Any thread, without locks.
-  void look_again(const std::shared_ptr<Link>& link);
-
   const std::string& path() const { return key_.path; }
   Role role() const { return key_.role; }
   bool is_attached(Side side) const;
@@ -133,6 +130,7 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   bool reconnects() const;
   Lanes own_lanes() const;
   void tell_lanes();
+  void tell_news();
   template <class Call>
   void each_user(Call call);
   User& side(Side which) { return users_[static_cast<size_t>(which)]; }

@@ -52,10 +52,20 @@ class Link {
 
   // As a server that receives: this client's stream goes through the pipeline now, and nothing of
   // another one's is left in there.
-  void give_turn() { has_turn_.store(true, std::memory_order_release); }
+  void give_turn() {
+    has_turn_.store(true, std::memory_order_release);
+    is_news_.store(true, std::memory_order_release);
+    channel_->call_attention();
+  }
+  // By the endpoint's thread, which tells both sides.
+  bool take_news() { return is_news_.exchange(false, std::memory_order_acquire); }
   bool has_turn() const {
     return has_turn_.load(std::memory_order_acquire);
   }  // pairs with give_turn()
+
+  // The peer stops, and says so before it hangs up.
+  void set_goodbye() { goodbye_.store(true, std::memory_order_relaxed); }
+  bool said_goodbye() const { return goodbye_.load(std::memory_order_relaxed); }
 
   // The peer's pipeline has failed, and its error was posted here: a hang-up is no news.
   void set_failed_there() { failed_there_.store(true, std::memory_order_relaxed); }
@@ -84,7 +94,9 @@ class Link {
   std::atomic<bool> alive_{true};
   std::atomic<uint32_t> peer_lanes_{0};
   std::atomic<bool> failed_there_{false};
+  std::atomic<bool> goodbye_{false};
   std::atomic<bool> has_turn_{false};
+  std::atomic<bool> is_news_{false};
   std::atomic<uint32_t> last_announced_{0};  // spares most look-ups; 0 is no arena
 
   mutable std::mutex mutex_;
