@@ -187,9 +187,10 @@ void Endpoint::stop(Side which) {
 
 // Of links about which something is not as it was.
 void Endpoint::tell_news() {
-  for (auto& [fd, connection] : connections_)
-    if (connection.link && connection.link->take_news())
-      each_user([&](EndpointUser& user) { user.on_lanes(connection.link); });
+  for (auto& entry : connections_) {
+    const auto& link = entry.second.link;
+    if (link && link->take_news()) each_user([&](EndpointUser& user) { user.on_lanes(link); });
+  }
 }
 
 Lanes Endpoint::own_lanes() const { return {side(Side::sink).started, side(Side::src).started}; }

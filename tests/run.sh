@@ -16,7 +16,7 @@ cd "$(dirname "$0")/.."
 camera=
 long=
 jobs=$(nproc)
-test_seconds=300 # for the tests of one build
+test_seconds=900 # for the tests of one build
 without_long=(--no-suite long)
 passed=0
 failed=0
@@ -254,7 +254,7 @@ main() {
   while [ $# -gt 0 ]; do
     case $1 in
       --camera) camera=yes ;;
-      --long) long=yes test_seconds=1200 without_long=() ;;
+      --long) long=yes test_seconds=3600 without_long=() ;;
       -h | --help) usage 0 ;;
       *) usage 2 >&2 ;;
     esac
