@@ -24,6 +24,9 @@ class Times {
         this, nullptr);
     gst_object_unref(pad);
   }
+  Times(const Times&) = delete;
+  Times& operator=(const Times&) = delete;
+  ~Times() { pipeline_.stop(); }  // nothing comes by any more
   std::map<GstClockTime, GstClockTime> get() const {
     const std::lock_guard lock(mutex_);
     return seen_;
