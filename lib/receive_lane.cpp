@@ -4,7 +4,6 @@
 #include <array>
 #include <string>
 
-#include "lib/shared_copy.h"
 #include "lib/ticket.h"
 
 namespace mmaplink {
@@ -18,14 +17,17 @@ Error wrong(const char* text) { return Error{Failure::protocol, text}; }
 
 }  // namespace
 
-ReceiveLane::ReceiveLane(std::shared_ptr<SealedMemory> own, std::shared_ptr<const Mapping> peer)
+template <class Words>
+BasicReceiveLane<Words>::BasicReceiveLane(std::shared_ptr<SealedMemory> own,
+                                          std::shared_ptr<const Mapping> peer)
     : own_memory_(std::move(own)),
       peer_memory_(std::move(peer)),
       own_(*reinterpret_cast<Half*>(own_memory_->map.data())),
       peer_(*reinterpret_cast<const Half*>(peer_memory_->data())),
       limits_() {}
 
-Result<ReceiveLane::Take> ReceiveLane::take(Incoming& item) {
+template <class Words>
+Result<typename BasicReceiveLane<Words>::Take> BasicReceiveLane<Words>::take(Incoming& item) {
   uint64_t skipped = 0;
   while (!pending_) {
     // A peer that withdraws as fast as it sends is not to keep us from looking up.
@@ -34,25 +36,25 @@ Result<ReceiveLane::Take> ReceiveLane::take(Incoming& item) {
     if (!left) return left.error();
     if (*left == 0 || (end_ && index_ >= *end_)) return Take::nothing;
 
-    own_.claimed.store(index_ + 1, std::memory_order_relaxed);
+    Words::store(own_.claimed, index_ + 1, std::memory_order_relaxed);
     // SYNC: full fence, pairs with those in SendLane::withdraw_oldest and wait_for_room.
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    const bool withdrawn = peer_.revoked.load(std::memory_order_relaxed) > index_;
-    const uint64_t wants = peer_.writer_wants.load(std::memory_order_relaxed);
-    if (wants != 0 && index_ + 1 >= wants) wake(low_word(own_.claimed), true);
+    Words::fence(std::memory_order_seq_cst);
+    const bool withdrawn = Words::load(peer_.revoked, std::memory_order_relaxed) > index_;
+    const uint64_t wants = Words::load(peer_.writer_wants, std::memory_order_relaxed);
+    if (wants != 0 && index_ + 1 >= wants) Words::wake(own_.claimed);
 
     const Slot& slot = peer_.slots[index_ % kSlots];
-    copy_from_shared(&item.descriptor, &slot.descriptor, sizeof item.descriptor);
+    Words::copy_in(&item.descriptor, &slot.descriptor, sizeof item.descriptor);
     const Descriptor& descriptor = item.descriptor;
     const bool in_slot = descriptor.extra_from == static_cast<uint32_t>(ExtraFrom::slot);
     if (in_slot && descriptor.extra_size <= kSlotExtra) {
       item.extra.resize(round_to_words(descriptor.extra_size));
-      copy_from_shared(item.extra.data(), slot.extra.data(), item.extra.size());
+      Words::copy_in(item.extra.data(), slot.extra.data(), item.extra.size());
       item.extra.resize(descriptor.extra_size);
     }
     // SYNC: pairs with the release fence in SendLane::write.
-    std::atomic_thread_fence(std::memory_order_acquire);
-    const uint64_t after = __atomic_load_n(&slot.descriptor.sequence, __ATOMIC_RELAXED);
+    Words::fence(std::memory_order_acquire);
+    const uint64_t after = Words::load(slot.descriptor.sequence);
     const bool whole = descriptor.sequence == index_ + 1 && after == index_ + 1;
     const bool sound = whole && descriptor.first - 1 < descriptor.sequence;  // 0 wraps
     if (!sound && !withdrawn) return wrong("a descriptor is out of sequence");
@@ -79,33 +81,37 @@ Result<ReceiveLane::Take> ReceiveLane::take(Incoming& item) {
   latency_.add(now > item.descriptor.published ? now - item.descriptor.published : 0);
   if (++since_percentiles_ == kPercentilesEvery) {
     since_percentiles_ = 0;
-    own_.latency_p50.store(latency_.percentile(0.5), std::memory_order_relaxed);
-    own_.latency_p99.store(latency_.percentile(0.99), std::memory_order_relaxed);
+    Words::store(own_.latency_p50, latency_.percentile(0.5), std::memory_order_relaxed);
+    Words::store(own_.latency_p99, latency_.percentile(0.99), std::memory_order_relaxed);
   }
   return Take::item;
 }
 
-void ReceiveLane::close() {
+template <class Words>
+void BasicReceiveLane<Words>::close() {
   if (end_) return;
   auto left = behind();
   end_ = index_ + (left ? *left : 0);
 }
 
-bool ReceiveLane::empty() const {
-  return !pending_ && peer_.head.load(std::memory_order_acquire) == index_;  // as in behind()
+template <class Words>
+bool BasicReceiveLane<Words>::empty() const {
+  return !pending_ &&
+         Words::load(peer_.head, std::memory_order_acquire) == index_;  // as in behind()
 }
 
-Result<uint64_t> ReceiveLane::behind() {
+template <class Words>
+Result<uint64_t> BasicReceiveLane<Words>::behind() {
   // SYNC: acquire, pairs with the release of `head` in SendLane::announce_head.
-  uint64_t head = peer_.head.load(std::memory_order_acquire);
+  uint64_t head = Words::load(peer_.head, std::memory_order_acquire);
   if (head - index_ <= kSlots) return head - index_;
   // More than a ring: right only where the sender has withdrawn what it wrote over. The two indices
   // are believed together when neither moved in between.
   for (int tries = 0; tries < kMostTries; ++tries) {
     // SYNC: acquire, pairs with the release of `revoked` in SendLane::withdraw_oldest.
-    const uint64_t revoked = peer_.revoked.load(std::memory_order_acquire);
-    head = peer_.head.load(std::memory_order_acquire);
-    if (peer_.revoked.load(std::memory_order_acquire) != revoked) continue;
+    const uint64_t revoked = Words::load(peer_.revoked, std::memory_order_acquire);
+    head = Words::load(peer_.head, std::memory_order_acquire);
+    if (Words::load(peer_.revoked, std::memory_order_acquire) != revoked) continue;
     if (revoked < index_ || revoked > head || head - revoked > kSlots) break;
     // What was written over was never claimed by us, and is freed by the sender.
     index_ = std::max(index_, head - kSlots);
@@ -114,12 +120,14 @@ Result<uint64_t> ReceiveLane::behind() {
   return wrong("the peer's write index left the ring");
 }
 
-void ReceiveLane::finish() {
+template <class Words>
+void BasicReceiveLane<Words>::finish() {
   // SYNC: release, pairs with the acquire of `taken` in SendLane::refresh: the slot is copied.
-  own_.taken.store(index_, std::memory_order_release);
+  Words::store(own_.taken, index_, std::memory_order_release);
 }
 
-Status ReceiveLane::check(const Incoming& item) {
+template <class Words>
+Status BasicReceiveLane<Words>::check(const Incoming& item) {
   const Descriptor& descriptor = item.descriptor;
   switch (static_cast<ExtraFrom>(descriptor.extra_from)) {
     case ExtraFrom::slot:
@@ -135,7 +143,8 @@ Status ReceiveLane::check(const Incoming& item) {
   return wrong("a descriptor's bytes are too many, or none of their kind");
 }
 
-Result<bool> ReceiveLane::resolve_item(Incoming& item) {
+template <class Words>
+Result<bool> BasicReceiveLane<Words>::resolve_item(Incoming& item) {
   const Descriptor& descriptor = item.descriptor;
   item.memory = View{};
   if (descriptor.size != 0) {
@@ -163,22 +172,25 @@ Result<bool> ReceiveLane::resolve_item(Incoming& item) {
   return true;
 }
 
-Result<View> ReceiveLane::resolve(uint32_t number, uint64_t offset, uint64_t size) {
+template <class Words>
+Result<View> BasicReceiveLane<Words>::resolve(uint32_t number, uint64_t offset, uint64_t size) {
   const std::lock_guard lock(arenas_mutex_);
   const auto found = arenas_.find(number);
   if (found == arenas_.end()) return View{};
   return within(found->second, offset, size);
 }
 
-Result<View> ReceiveLane::within(const std::shared_ptr<const PeerArena>& arena, uint64_t offset,
-                                 uint64_t size) {
+template <class Words>
+Result<View> BasicReceiveLane<Words>::within(const std::shared_ptr<const PeerArena>& arena,
+                                             uint64_t offset, uint64_t size) {
   const size_t whole = arena->map.size();
   if (size > whole || offset > whole - size)
     return wrong("a descriptor points outside of its arena");
   return View{arena, offset, static_cast<size_t>(size)};
 }
 
-Status ReceiveLane::add_arena(uint32_t number, Fd fd, uint64_t size) {
+template <class Words>
+Status BasicReceiveLane<Words>::add_arena(uint32_t number, Fd fd, uint64_t size) {
   {
     const std::lock_guard lock(arenas_mutex_);
     if (arenas_.contains(number)) return wrong("an arena was announced twice");
@@ -195,7 +207,8 @@ Status ReceiveLane::add_arena(uint32_t number, Fd fd, uint64_t size) {
   return ok();
 }
 
-Status ReceiveLane::retire_arena(uint32_t number) {
+template <class Words>
+Status BasicReceiveLane<Words>::retire_arena(uint32_t number) {
   std::shared_ptr<const PeerArena> last;  // unmapped after the lock
   const std::lock_guard lock(arenas_mutex_);
   const auto found = arenas_.find(number);
@@ -207,37 +220,42 @@ Status ReceiveLane::retire_arena(uint32_t number) {
   return ok();
 }
 
-ReceiveLane::Usage ReceiveLane::usage() const {
+template <class Words>
+typename BasicReceiveLane<Words>::Usage BasicReceiveLane<Words>::usage() const {
   const std::lock_guard lock(arenas_mutex_);
   return {static_cast<size_t>(owed_.load(std::memory_order_relaxed)), arenas_.size(), arena_bytes_};
 }
 
-void ReceiveLane::wait(const Kick& kick, uint32_t seen, Deadline deadline) {
-  if (!pending_ && spinner_.wait(index_, [&] { return !empty(); })) return;
-  own_.reader_waiting.store(index_ + 1, std::memory_order_relaxed);
+template <class Words>
+void BasicReceiveLane<Words>::wait(const Kick& kick, uint32_t seen, Deadline deadline) {
+  if (!pending_ && Words::look_on(spinner_, index_, [&] { return !empty(); })) return;
+  Words::store(own_.reader_waiting, index_ + 1, std::memory_order_relaxed);
   // SYNC: full fence, pairs with the one in SendLane::announce_head.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  const uint64_t head = peer_.head.load(std::memory_order_relaxed);
+  Words::fence(std::memory_order_seq_cst);
+  const uint64_t head = Words::load(peer_.head, std::memory_order_relaxed);
   if (head == index_ || pending_) {
     const std::array words{WaitWord{low_word(peer_.head), static_cast<uint32_t>(head), true},
                            kick.word(seen)};
-    wait_any(words, deadline);
+    Words::wait(words, deadline);
   }
-  own_.reader_waiting.store(0, std::memory_order_relaxed);
+  Words::store(own_.reader_waiting, 0, std::memory_order_relaxed);
 }
 
-void ReceiveLane::give_back(uint64_t ticket) {
+template <class Words>
+void BasicReceiveLane<Words>::give_back(uint64_t ticket) {
   if ((ticket & kSkipped) == 0) owed_.fetch_sub(1, std::memory_order_relaxed);
   const std::lock_guard lock(receipts_mutex_);
-  own_.receipts[receipt_head_ % kReceipts].store(ticket, std::memory_order_relaxed);
+  Words::store(own_.receipts[receipt_head_ % kReceipts], ticket, std::memory_order_relaxed);
   // SYNC: release, pairs with the acquire of receipt_head in SendLane::drain.
-  own_.receipt_head.store(++receipt_head_, std::memory_order_release);
+  Words::store(own_.receipt_head, ++receipt_head_, std::memory_order_release);
   // SYNC: full fence, pairs with the one in SendLane::watch_receipts.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  const uint64_t wants = peer_.receipts_waiting.load(std::memory_order_relaxed);
+  Words::fence(std::memory_order_seq_cst);
+  const uint64_t wants = Words::load(peer_.receipts_waiting, std::memory_order_relaxed);
   if (wants == 0 || receipt_head_ < wants || wants == woken_for_) return;  // as in announce_head()
   woken_for_ = wants;
-  wake(low_word(own_.receipt_head), true);
+  Words::wake(own_.receipt_head);
 }
+
+template class BasicReceiveLane<SharedWords>;
 
 }  // namespace mmaplink

@@ -22,7 +22,7 @@
 #include "lib/layout.h"
 #include "lib/result.h"
 #include "lib/sealed.h"
-#include "lib/spin.h"
+#include "lib/shared_words.h"
 
 namespace mmaplink {
 
@@ -47,7 +47,8 @@ struct Incoming {
   std::vector<std::byte> extra;  // our copy; left as it is for the item that comes next
 };
 
-class ReceiveLane {
+template <class Words = SharedWords>
+class BasicReceiveLane {
  public:
   enum class Take {
     item,
@@ -67,7 +68,7 @@ class ReceiveLane {
     uint64_t bytes = 0;  // of arenas
   };
 
-  ReceiveLane(std::shared_ptr<SealedMemory> own, std::shared_ptr<const Mapping> peer);
+  BasicReceiveLane(std::shared_ptr<SealedMemory> own, std::shared_ptr<const Mapping> peer);
 
   // The peer is gone: what it has published until the first call of this is all there is, whatever
   // it goes on writing. By the thread that takes.
@@ -115,14 +116,17 @@ class ReceiveLane {
 
   std::atomic<uint64_t> owed_{0};  // receipts for what was taken
 
-  mutable std::mutex receipts_mutex_;
+  mutable typename Words::Mutex receipts_mutex_;
   uint64_t receipt_head_ = 0;
   uint64_t woken_for_ = 0;
 
-  mutable std::mutex arenas_mutex_;
+  mutable typename Words::Mutex arenas_mutex_;
   std::unordered_map<uint32_t, std::shared_ptr<const PeerArena>> arenas_;
   uint64_t arena_bytes_ = 0;
   std::atomic<uint64_t> retired_{0};  // arenas, ever
 };
+
+extern template class BasicReceiveLane<SharedWords>;
+using ReceiveLane = BasicReceiveLane<>;
 
 }  // namespace mmaplink

@@ -1,10 +1,7 @@
 #include "lib/send_lane.h"
 
-#include <sched.h>
-
 #include <algorithm>
 
-#include "lib/shared_copy.h"
 #include "lib/ticket.h"
 
 namespace mmaplink {
@@ -15,13 +12,15 @@ Error wrong(const char* text) { return Error{Failure::protocol, text}; }
 
 }  // namespace
 
-SendLane::SendLane(Half& own, const Half& peer) : own_(own), peer_(peer) {}
+template <class Words>
+BasicSendLane<Words>::BasicSendLane(Half& own, const Half& peer) : own_(own), peer_(peer) {}
 
-Status SendLane::refresh() {
+template <class Words>
+Status BasicSendLane<Words>::refresh() {
   // SYNC: acquire, pairs with the release of `taken` in ReceiveLane::finish: a slot below is
   // written again only after the peer has copied it.
-  const uint64_t taken = peer_.taken.load(std::memory_order_acquire);
-  const uint64_t claimed = peer_.claimed.load(std::memory_order_relaxed);
+  const uint64_t taken = Words::load(peer_.taken, std::memory_order_acquire);
+  const uint64_t claimed = Words::load(peer_.claimed, std::memory_order_relaxed);
   // What is taken was claimed before: `claimed` is read last and is never behind.
   if (claimed - claimed_ > head_ - claimed_ || taken - taken_ > claimed - taken_)
     return wrong("the peer's read index left the ring");
@@ -31,25 +30,29 @@ Status SendLane::refresh() {
   return ok();
 }
 
-void SendLane::forget_below(uint64_t index) {
+template <class Words>
+void BasicSendLane<Words>::forget_below(uint64_t index) {
   for (; counted_ < index; ++counted_)
     if (queued_[counted_ % kSlots].droppable) --queued_droppable_;
 }
 
-bool SendLane::fits(bool droppable, size_t max_queued) const {
+template <class Words>
+bool BasicSendLane<Words>::fits(bool droppable, size_t max_queued) const {
   // A slot that the peer has claimed and not yet copied stays as it is.
   const uint64_t in_use = claimed_ != taken_ ? taken_ : first_waiting();
   return head_ - in_use < kSlots && rows_live_ < kRows &&
          (!droppable || queued_droppable_ < max_queued);
 }
 
-void SendLane::wait_for_room(size_t max_queued, const Kick& kick, uint32_t seen,
-                             Deadline deadline) {
+template <class Words>
+void BasicSendLane<Words>::wait_for_room(size_t max_queued, const Kick& kick, uint32_t seen,
+                                         Deadline deadline) {
   uint64_t wants = 0;
   uint32_t expected = 0;
-  const uint64_t claimed_before = peer_.claimed.load(std::memory_order_relaxed);
-  if (spinner_.wait(
-          head_, [&] { return peer_.claimed.load(std::memory_order_relaxed) != claimed_before; }))
+  const uint64_t claimed_before = Words::load(peer_.claimed, std::memory_order_relaxed);
+  if (Words::look_on(spinner_, head_, [&] {
+        return Words::load(peer_.claimed, std::memory_order_relaxed) != claimed_before;
+      }))
     return;
   {
     const std::lock_guard lock(mutex_);
@@ -57,23 +60,25 @@ void SendLane::wait_for_room(size_t max_queued, const Kick& kick, uint32_t seen,
     // frames and the peer never runs dry meanwhile.
     const uint64_t keep = std::min<uint64_t>(max_queued / 2, head_);
     wants = std::max(head_ - keep, claimed_ + 1);
-    own_.writer_wants.store(wants, std::memory_order_relaxed);
+    Words::store(own_.writer_wants, wants, std::memory_order_relaxed);
     // SYNC: full fence, pairs with the one after `claimed` in ReceiveLane::take: either the peer
     // sees writer_wants, or we see its index.
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    const uint64_t claimed = peer_.claimed.load(std::memory_order_relaxed);
+    Words::fence(std::memory_order_seq_cst);
+    const uint64_t claimed = Words::load(peer_.claimed, std::memory_order_relaxed);
     expected = static_cast<uint32_t>(claimed);
     if (claimed >= wants) {
-      own_.writer_wants.store(0, std::memory_order_relaxed);
+      Words::store(own_.writer_wants, 0, std::memory_order_relaxed);
       return;
     }
   }
   const std::array words{WaitWord{low_word(peer_.claimed), expected, true}, kick.word(seen)};
-  wait_any(words, deadline);
-  own_.writer_wants.store(0, std::memory_order_relaxed);
+  Words::wait(words, deadline);
+  Words::store(own_.writer_wants, 0, std::memory_order_relaxed);
 }
 
-Result<SendLane::Room> SendLane::publish(Outgoing& item, size_t max_queued) {
+template <class Words>
+Result<typename BasicSendLane<Words>::Room> BasicSendLane<Words>::publish(Outgoing& item,
+                                                                          size_t max_queued) {
   const std::lock_guard lock(mutex_);
   if (closed_) return Room::closed;
   // The peer's index is read only when our last look at it does not do.
@@ -108,8 +113,9 @@ Result<SendLane::Room> SendLane::publish(Outgoing& item, size_t max_queued) {
   return Room::yes;
 }
 
-void SendLane::write(const Descriptor& descriptor, std::span<const std::byte> extra, bool droppable,
-                     bool keep) {
+template <class Words>
+void BasicSendLane<Words>::write(const Descriptor& descriptor, std::span<const std::byte> extra,
+                                 bool droppable, bool keep) {
   Queued& queued = queued_[head_ % kSlots];
   queued.ticket = descriptor.ticket;
   queued.droppable = droppable;
@@ -120,43 +126,46 @@ void SendLane::write(const Descriptor& descriptor, std::span<const std::byte> ex
   Slot& slot = own_.slots[head_ % kSlots];
   // SYNC: the sequence goes first to 0 and last to its number; a reader of a slot that was
   // withdrawn under it sees in ReceiveLane::take that it changed.
-  std::atomic_ref(slot.descriptor.sequence).store(0, std::memory_order_relaxed);
-  std::atomic_thread_fence(std::memory_order_release);
+  Words::store(slot.descriptor.sequence, 0, std::memory_order_relaxed);
+  Words::fence(std::memory_order_release);
   constexpr size_t kAfterSequence = sizeof(uint64_t);
-  copy_to_shared(reinterpret_cast<std::byte*>(&slot.descriptor) + kAfterSequence,
-                 reinterpret_cast<const std::byte*>(&descriptor) + kAfterSequence,
-                 sizeof(Descriptor) - kAfterSequence);
+  Words::copy_out(reinterpret_cast<std::byte*>(&slot.descriptor) + kAfterSequence,
+                  reinterpret_cast<const std::byte*>(&descriptor) + kAfterSequence,
+                  sizeof(Descriptor) - kAfterSequence);
   if (descriptor.extra_from == static_cast<uint32_t>(ExtraFrom::slot) && !extra.empty()) {
     alignas(8) std::array<std::byte, kSlotExtra> words;
     std::memset(words.data() + round_to_words(extra.size()) - sizeof(uint64_t), 0,
                 sizeof(uint64_t));
     std::memcpy(words.data(), extra.data(), extra.size());
-    copy_to_shared(slot.extra.data(), words.data(), round_to_words(extra.size()));
+    Words::copy_out(slot.extra.data(), words.data(), round_to_words(extra.size()));
   }
-  std::atomic_ref(slot.descriptor.sequence).store(head_ + 1, std::memory_order_release);
+  Words::store(slot.descriptor.sequence, head_ + 1, std::memory_order_release);
   ++head_;
 }
 
-void SendLane::announce_head() {
+template <class Words>
+void BasicSendLane<Words>::announce_head() {
   // SYNC: release, pairs with the acquire of `head` in ReceiveLane::take: the slot is complete.
-  own_.head.store(head_, std::memory_order_release);
+  Words::store(own_.head, head_, std::memory_order_release);
   // SYNC: full fence, pairs with the one in ReceiveLane::wait: either the peer sees the new head
   // before it sleeps, or we see that it waits.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  const uint64_t wants = peer_.reader_waiting.load(std::memory_order_relaxed);
+  Words::fence(std::memory_order_seq_cst);
+  const uint64_t wants = Words::load(peer_.reader_waiting, std::memory_order_relaxed);
   // Woken once for what it wants, however many items follow. One that has read what was published
   // just now, and waits for the next already, is woken for that one.
   if (wants == 0 || head_ < wants || wants == woken_for_) return;
   woken_for_ = wants;
-  wake(low_word(own_.head), true);
+  Words::wake(own_.head);
 }
 
-bool SendLane::withdraw_oldest(std::vector<Held>& freed) {
+template <class Words>
+bool BasicSendLane<Words>::withdraw_oldest(std::vector<Held>& freed) {
   const std::lock_guard lock(mutex_);
   return withdraw(Withdraw::oldest, freed);
 }
 
-void SendLane::withdraw_all(std::vector<Held>& freed) {
+template <class Words>
+void BasicSendLane<Words>::withdraw_all(std::vector<Held>& freed) {
   // Only while the peer copies what must arrive it is to be tried again.
   constexpr int kTries = 100;
   for (int i = 0; i < kTries; ++i) {
@@ -164,11 +173,12 @@ void SendLane::withdraw_all(std::vector<Held>& freed) {
       const std::lock_guard lock(mutex_);
       if (withdraw(Withdraw::all, freed) || queued_droppable_ == 0) return;
     }
-    sched_yield();
+    Words::yield();
   }
 }
 
-bool SendLane::withdraw(Withdraw which, std::vector<Held>& freed) {
+template <class Words>
+bool BasicSendLane<Words>::withdraw(Withdraw which, std::vector<Held>& freed) {
   if (!refresh()) return false;  // publish() reports it
   const uint64_t first = first_waiting();
   if (queued_droppable_ == 0) return false;
@@ -188,10 +198,10 @@ bool SendLane::withdraw(Withdraw which, std::vector<Held>& freed) {
   last_extra_.clear();  // what is withdrawn may have carried it
   revoked_ = end;
   // SYNC: release, pairs with the acquire of `revoked` in ReceiveLane::behind: `head` is as new.
-  own_.revoked.store(end, std::memory_order_release);
+  Words::store(own_.revoked, end, std::memory_order_release);
   // SYNC: full fence, pairs with the one after `claimed` in ReceiveLane::take: either the peer sees
   // that the item is withdrawn, or we see that it was claimed and let it go.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  Words::fence(std::memory_order_seq_cst);
   const uint64_t was_claimed = claimed_;
   if (!refresh()) return false;
   bool withdrawn = false;
@@ -217,38 +227,43 @@ bool SendLane::withdraw(Withdraw which, std::vector<Held>& freed) {
   return withdrawn;
 }
 
-Status SendLane::drain(std::vector<Held>& freed) {
+template <class Words>
+Status BasicSendLane<Words>::drain(std::vector<Held>& freed) {
   const std::lock_guard lock(mutex_);
   // SYNC: acquire, pairs with the release of receipt_head in ReceiveLane::give_back.
-  const uint64_t head = peer_.receipt_head.load(std::memory_order_acquire);
+  const uint64_t head = Words::load(peer_.receipt_head, std::memory_order_acquire);
   uint64_t read = receipts_read_.load(std::memory_order_relaxed);
   if (peer_gone_) return ok();
   if (head - read > kReceipts) return wrong("the peer's receipts left their ring");
   receipts_read_.store(head, std::memory_order_relaxed);
   for (; read != head; ++read) {
-    const uint64_t receipt = peer_.receipts[read % kReceipts].load(std::memory_order_relaxed);
+    const uint64_t receipt =
+        Words::load(peer_.receipts[read % kReceipts], std::memory_order_relaxed);
     if (!close_row(receipt & ~kSkipped, freed) && (receipt & kSkipped) == 0)
       return wrong("the peer gave back what it does not hold");
   }
   return ok();
 }
 
-WaitWord SendLane::watch_receipts() {
+template <class Words>
+WaitWord BasicSendLane<Words>::watch_receipts() {
   const std::lock_guard lock(mutex_);
   ++watchers_;
   const uint64_t read = receipts_read_.load(std::memory_order_relaxed);
-  own_.receipts_waiting.store(read + 1, std::memory_order_relaxed);
+  Words::store(own_.receipts_waiting, read + 1, std::memory_order_relaxed);
   // SYNC: full fence, pairs with the one in ReceiveLane::give_back.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  Words::fence(std::memory_order_seq_cst);
   return {low_word(peer_.receipt_head), static_cast<uint32_t>(read), true};
 }
 
-void SendLane::stop_watching() {
+template <class Words>
+void BasicSendLane<Words>::stop_watching() {
   const std::lock_guard lock(mutex_);
-  if (--watchers_ == 0) own_.receipts_waiting.store(0, std::memory_order_relaxed);
+  if (--watchers_ == 0) Words::store(own_.receipts_waiting, 0, std::memory_order_relaxed);
 }
 
-uint64_t SendLane::open_row(Hold hold, std::shared_ptr<const Block> extra) {
+template <class Words>
+uint64_t BasicSendLane<Words>::open_row(Hold hold, std::shared_ptr<const Block> extra) {
   if (free_rows_.empty()) {
     free_rows_.push_back(static_cast<uint32_t>(rows_.size()));
     rows_.emplace_back();
@@ -264,7 +279,8 @@ uint64_t SendLane::open_row(Hold hold, std::shared_ptr<const Block> extra) {
 
 // The row of an item that is published again: a ticket of its own, because the peer gives a receipt
 // for the first place too, where it comes by and skips it.
-uint64_t SendLane::renew_row(uint64_t ticket, bool claimed, std::vector<Held>& freed) {
+template <class Words>
+uint64_t BasicSendLane<Words>::renew_row(uint64_t ticket, bool claimed, std::vector<Held>& freed) {
   if (ticket == 0) return 0;
   Held& held = rows_[ticket_row(ticket)].held;
   auto extra = held.extra;
@@ -273,7 +289,8 @@ uint64_t SendLane::renew_row(uint64_t ticket, bool claimed, std::vector<Held>& f
   return open_row(std::move(hold), std::move(extra));
 }
 
-bool SendLane::close_row(uint64_t ticket, std::vector<Held>& freed) {
+template <class Words>
+bool BasicSendLane<Words>::close_row(uint64_t ticket, std::vector<Held>& freed) {
   const uint32_t number = ticket_row(ticket);
   if (number >= rows_.size()) return false;
   Row& row = rows_[number];
@@ -287,7 +304,8 @@ bool SendLane::close_row(uint64_t ticket, std::vector<Held>& freed) {
   return true;
 }
 
-void SendLane::close(std::vector<Held>& freed) {
+template <class Words>
+void BasicSendLane<Words>::close(std::vector<Held>& freed) {
   {
     const std::lock_guard lock(mutex_);
     closed_ = true;
@@ -295,17 +313,20 @@ void SendLane::close(std::vector<Held>& freed) {
   withdraw_all(freed);
 }
 
-void SendLane::reopen() {
+template <class Words>
+void BasicSendLane<Words>::reopen() {
   const std::lock_guard lock(mutex_);
   closed_ = false;
 }
 
-bool SendLane::closed() const {
+template <class Words>
+bool BasicSendLane<Words>::closed() const {
   const std::lock_guard lock(mutex_);
   return closed_;
 }
 
-size_t SendLane::free_all(std::vector<Held>& freed) {
+template <class Words>
+size_t BasicSendLane<Words>::free_all(std::vector<Held>& freed) {
   const std::lock_guard lock(mutex_);
   const size_t had = rows_live_;
   closed_ = true;
@@ -315,15 +336,19 @@ size_t SendLane::free_all(std::vector<Held>& freed) {
   return had;
 }
 
-size_t SendLane::held() const {
+template <class Words>
+size_t BasicSendLane<Words>::held() const {
   const std::lock_guard lock(mutex_);
   return rows_live_;
 }
 
-bool SendLane::peer_starves() const {
+template <class Words>
+bool BasicSendLane<Words>::peer_starves() const {
   const std::lock_guard lock(mutex_);
-  return peer_.reader_waiting.load(std::memory_order_relaxed) != 0 &&
-         peer_.claimed.load(std::memory_order_relaxed) == head_;
+  return Words::load(peer_.reader_waiting, std::memory_order_relaxed) != 0 &&
+         Words::load(peer_.claimed, std::memory_order_relaxed) == head_;
 }
+
+template class BasicSendLane<SharedWords>;
 
 }  // namespace mmaplink

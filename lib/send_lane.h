@@ -23,7 +23,7 @@
 #include "lib/futex.h"
 #include "lib/layout.h"
 #include "lib/result.h"
-#include "lib/spin.h"
+#include "lib/shared_words.h"
 
 namespace mmaplink {
 
@@ -48,10 +48,11 @@ struct Outgoing {
   bool may_repeat = false;  // the item before can't be withdrawn: its bytes may serve again
 };
 
-class SendLane {
+template <class Words = SharedWords>
+class BasicSendLane {
  public:
   // Both halves outlive the lane.
-  SendLane(Half& own, const Half& peer);
+  BasicSendLane(Half& own, const Half& peer);
 
   enum class Room { yes, no, closed };
   // Sleeps until there may be room (half of the queue is gone: one wake-up for several frames),
@@ -73,7 +74,7 @@ class SendLane {
 
   // Whether there are receipts to read, `least` of them. A look without a lock, right in the end.
   bool has_receipts(uint64_t least) const {
-    return peer_.receipt_head.load(std::memory_order_relaxed) -
+    return Words::load(peer_.receipt_head, std::memory_order_relaxed) -
                receipts_read_.load(std::memory_order_relaxed) >=
            least;
   }
@@ -95,17 +96,17 @@ class SendLane {
   size_t held() const;  // descriptors the peer has not given back
   // Grows as the peer reads and gives back.
   uint64_t progress() const {
-    return peer_.claimed.load(std::memory_order_relaxed) +
-           peer_.receipt_head.load(std::memory_order_relaxed);
+    return Words::load(peer_.claimed, std::memory_order_relaxed) +
+           Words::load(peer_.receipt_head, std::memory_order_relaxed);
   }
   // Published and not yet claimed, by what the peer says.
   uint64_t unread() const {
-    return own_.head.load(std::memory_order_relaxed) -
-           peer_.claimed.load(std::memory_order_relaxed);
+    return Words::load(own_.head, std::memory_order_relaxed) -
+           Words::load(peer_.claimed, std::memory_order_relaxed);
   }
   bool peer_starves() const;  // it has read all there is and waits for more
-  uint64_t latency_p50() const { return peer_.latency_p50.load(std::memory_order_relaxed); }
-  uint64_t latency_p99() const { return peer_.latency_p99.load(std::memory_order_relaxed); }
+  uint64_t latency_p50() const { return Words::load(peer_.latency_p50, std::memory_order_relaxed); }
+  uint64_t latency_p99() const { return Words::load(peer_.latency_p99, std::memory_order_relaxed); }
 
  private:
   struct Row {
@@ -139,7 +140,7 @@ class SendLane {
 
   Half& own_;
   const Half& peer_;
-  mutable std::mutex mutex_;
+  mutable typename Words::Mutex mutex_;
   uint64_t head_ = 0;
   uint64_t revoked_ = 0;
   uint64_t claimed_ = 0;  // what the peer last said, checked
@@ -158,5 +159,8 @@ class SendLane {
   std::vector<uint32_t> free_rows_;
   std::array<Queued, kSlots> queued_;
 };
+
+extern template class BasicSendLane<SharedWords>;
+using SendLane = BasicSendLane<>;
 
 }  // namespace mmaplink
