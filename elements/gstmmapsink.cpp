@@ -137,10 +137,12 @@ static void get_property(GObject* object, guint id, GValue* value, GParamSpec* s
 
 // A transport has nothing to preroll: unless the application wants it to sync or to preroll, data
 // passes in PAUSED too, and the far side does what sinks do. A buffer that has sat out a change of
-// state goes on in any case.
+// state goes on in any case. Who waits for a reader has the preroll lock: unlock() goes before
+// this, and ends here, with the lock, so that nobody can be back there in between.
 static void let_pass(GstBaseSink* base) {
   const bool holds = gst_base_sink_get_sync(base) || gst_base_sink_is_async_enabled(base);
   GST_BASE_SINK_PREROLL_LOCK(base);
+  sink_of(base).unlock_stop();
   if (!holds) base->need_preroll = FALSE;
   GST_BASE_SINK_PREROLL_SIGNAL(base);
   GST_BASE_SINK_PREROLL_UNLOCK(base);
@@ -169,7 +171,7 @@ static GstStateChangeReturn change_state(GstElement* element, GstStateChange tra
   // Not in the base class's start(), which adds an error of its own to ours.
   if (transition == GST_STATE_CHANGE_READY_TO_PAUSED && !sink.start())
     return GST_STATE_CHANGE_FAILURE;
-  // A buffer that waits in there for a reader has the lock that the base class is about to take.
+  // The base class takes the preroll lock without it. Until let_pass().
   if (transition == GST_STATE_CHANGE_PAUSED_TO_PLAYING) sink.unlock();
   const auto result =
       GST_ELEMENT_CLASS(gst_mmap_sink_parent_class)->change_state(element, transition);
@@ -178,17 +180,19 @@ static GstStateChangeReturn change_state(GstElement* element, GstStateChange tra
       if (result == GST_STATE_CHANGE_FAILURE) sink.close();
       break;
     case GST_STATE_CHANGE_READY_TO_PAUSED:
-      if (result == GST_STATE_CHANGE_FAILURE)
+      if (result == GST_STATE_CHANGE_FAILURE) {
         sink.stop();
-      else
-        let_pass(GST_BASE_SINK(element));
+        break;
+      }
+      sink.unlock();
+      let_pass(GST_BASE_SINK(element));
       break;
     case GST_STATE_CHANGE_PAUSED_TO_PLAYING:
       sink.base_time_changed();
-      sink.unlock_stop();
       let_pass(GST_BASE_SINK(element));
       break;
     case GST_STATE_CHANGE_PLAYING_TO_PAUSED:
+      sink.unlock();
       let_pass(GST_BASE_SINK(element));
       break;
     case GST_STATE_CHANGE_PAUSED_TO_READY:
@@ -217,7 +221,7 @@ static gboolean handle_event(GstBaseSink* base, GstEvent* event) {
     case GST_EVENT_FLUSH_STOP: {
       gst_event_ref(event);
       const gboolean handled = parent->event(base, event);
-      sink.unlock_stop();
+      sink.unlock();
       let_pass(base);
       sink.flush_stop(event);
       gst_event_unref(event);

@@ -87,6 +87,7 @@ bool Sink::start() {
   newest_pts_ = GST_CLOCK_TIME_NONE;
   {
     const std::lock_guard lock(mutex_);
+    unlocks_ = 0;
     done_ = false;
     ended_ = GST_FLOW_OK;
   }
@@ -114,13 +115,19 @@ void Sink::stop() {
 }
 
 void Sink::unlock() {
-  if (sender_) sender_->interrupt(true);
+  {
+    const std::lock_guard lock(mutex_);
+    ++unlocks_;
+    if (sender_) sender_->interrupt(true);
+  }
   exchange_.wake();
 }
 
 void Sink::unlock_stop() {
-  // While the pad is flushing nothing may wait; FLUSH_STOP ends that.
-  if (sender_) sender_->interrupt(GST_PAD_IS_FLUSHING(pad()));
+  const std::lock_guard lock(mutex_);
+  --unlocks_;
+  // While the pad is flushing nothing may wait, in a pool for one; FLUSH_STOP ends that.
+  if (sender_) sender_->interrupt(unlocks_ > 0 || GST_PAD_IS_FLUSHING(pad()));
 }
 
 void Sink::set_sender(std::shared_ptr<Sender> sender) {

@@ -3,8 +3,9 @@
 //
 // Owned by the element. Threads: the streaming thread (send_…, propose_allocation), the endpoint's
 // thread (on_…), the application's (open … close, stats), the exchange's worker (handle_notice),
-// any (caps, query). `mutex_` is never held while the endpoint, the sender or the bus is called. A
-// reader that dies is taken off by the endpoint's thread, which wakes the streaming thread.
+// any (caps, query). `mutex_` is never held while the endpoint or the bus is called, or the sender
+// for more than interrupting it. A reader that dies is taken off by the endpoint's thread, which
+// wakes the streaming thread.
 #pragma once
 
 #include <gst/base/gstbasesink.h>
@@ -45,6 +46,8 @@ class Sink final : public mmaplink::EndpointUser {
   void close();  // READY → NULL
   bool start();
   void stop();
+  // Nothing waits for readers in between. Any thread, several at a time: a change of state, a
+  // flush.
   void unlock();
   void unlock_stop();
   // PAUSED → PLAYING: the pipeline has a new base time, or clock.
@@ -137,6 +140,7 @@ class Sink final : public mmaplink::EndpointUser {
   Exchange exchange_;
 
   mutable std::mutex mutex_;
+  int unlocks_ = 0;    // that have not ended
   bool done_ = false;  // the stream came to its end over there: a hang-up is no surprise
   GstFlowReturn ended_ = GST_FLOW_OK;  // what upstream is told: the peer is gone or wants no more
 
