@@ -232,6 +232,11 @@ bool Sink::handle_notice(const std::shared_ptr<Link>& link, Notice kind,
       exchange_.answer(link, parts->id, good, encode(flushes_.load()));
       return true;
     }
+    case Notice::flushes: {
+      const auto parts = split_id(bytes);
+      if (parts) exchange_.answer(link, parts->id, true, encode(flushes_.load()));
+      return parts.has_value();
+    }
     case Notice::query:
       return answer_query(link, bytes);
     default:

@@ -214,4 +214,17 @@ bool Source::send_upstream(GstEvent* event) {
                        link->peer().pid, gst_event_type_get_name(type));
   return good;
 }
+
+// Its start may be on the way, which the answer to a question can't overtake.
+void Source::wait_for_flush() {
+  const auto link = sending_link();
+  if (!link || std::this_thread::get_id() == task_) return;
+  const auto timeout = std::chrono::nanoseconds(active_.query_timeout);
+  const auto deadline = Clock::now() + timeout;
+  flush_.ask();
+  const auto answer =
+      exchange_.ask(link, Notice::flushes, {}, timeout, [this] { return flushing_.load(); });
+  flush_.asked(answer && answer->good ? decode_seqnum(answer->bytes) : std::nullopt, deadline);
+}
+
 }  // namespace gstmmap

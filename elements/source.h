@@ -57,6 +57,8 @@ class Source final : public mmaplink::EndpointUser {
   bool query(GstQuery* query);
   // Takes the event.
   bool send_upstream(GstEvent* event);
+  // Any thread. Until what its sender has flushed so far is flushed here; or query-timeout.
+  void wait_for_flush();
 
   void loop();  // one turn of the pad's task
   GstStructure* stats() const;
