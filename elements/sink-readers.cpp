@@ -1,4 +1,6 @@
 // What an mmapsink's readers are asked, and what they say: connections, notices, queries.
+#include <gst/video/video.h>
+
 #include <algorithm>
 #include <array>
 
@@ -25,6 +27,15 @@ constexpr auto kSlice = std::chrono::seconds(1);
 // A try to greet a reader while the streaming thread is busy, and how many there are.
 constexpr auto kGreetAgain = std::chrono::milliseconds(10);
 constexpr int kGreetings = 100;
+// That one of several readers may add to what is shown on this side.
+constexpr GstClockTime kMostLatency = GST_SECOND;
+
+bool is_key_unit_for_now(GstEvent* event) {
+  GstClockTime time = GST_CLOCK_TIME_NONE;
+  return gst_video_event_is_force_key_unit(event) &&
+         (!gst_structure_get_clock_time(gst_event_get_structure(event), "running-time", &time) ||
+          time == GST_CLOCK_TIME_NONE);
+}
 
 }  // namespace
 
@@ -211,7 +222,6 @@ bool Sink::take_message(Link& link, std::span<const std::byte> bytes) {
 
 bool Sink::handle_notice(const std::shared_ptr<Link>& link, Notice kind,
                          std::span<const std::byte> bytes) {
-  const auto reader = readers_.find(*link);
   switch (kind) {
     case Notice::joined:
       greet(link);
@@ -219,7 +229,7 @@ bool Sink::handle_notice(const std::shared_ptr<Link>& link, Notice kind,
     case Notice::event: {
       GstEvent* event = decode_event(bytes);
       if (event == nullptr) return false;
-      push_upstream(reader.get(), event);
+      push_upstream(*link, event);
       return true;
     }
     case Notice::event_asked: {
@@ -227,7 +237,7 @@ bool Sink::handle_notice(const std::shared_ptr<Link>& link, Notice kind,
       if (!parts) return false;
       GstEvent* event = decode_event(parts->bytes);
       if (event == nullptr) return false;
-      const bool good = push_upstream(reader.get(), event);
+      const bool good = push_upstream(*link, event);
       // Whoever has asked for a flush wants it to be over there, too.
       exchange_.answer(link, parts->id, good, encode(flushes_.load()));
       return true;
@@ -316,14 +326,18 @@ void Sink::begin(Reader& reader) {
   }
 }
 
-// Takes the event. `reader` is nullptr for one that has left.
-bool Sink::push_upstream(Reader* reader, GstEvent* event) {
+// Takes the event.
+bool Sink::push_upstream(Link& link, GstEvent* event) {
   GST_DEBUG_OBJECT(element_, "from a reader: %" GST_PTR_FORMAT, static_cast<void*>(event));
+  const auto reader = readers_.find(link);  // none for one that has left
   const bool alone = readers_.count() <= 1;
-  bool goes = reader != nullptr && GST_EVENT_IS_UPSTREAM(event);
+  const bool in_time = link.asks().take(Clock::now());
+  // The offset of a reader's pad is nothing to "now", and GStreamer would add it all the same.
+  if (is_key_unit_for_now(event)) gst_event_set_running_time_offset(event, 0);
+  bool goes = reader && GST_EVENT_IS_UPSTREAM(event) && (alone || in_time);
   switch (GST_EVENT_TYPE(event)) {
     case GST_EVENT_LATENCY:
-      if (goes) take_latency(*reader, event);
+      if (goes && in_time) take_latency(*reader, event);
       goes = goes && alone;
       break;
     // One of several readers decides nothing for the others: neither where and how fast the stream
@@ -337,6 +351,11 @@ bool Sink::push_upstream(Reader* reader, GstEvent* event) {
       goes = goes && alone;
       break;
     default:
+      // What will be done for all, or is being done, is as good as done.
+      if (goes && !alone && !may_go_for_all(event)) {
+        gst_event_unref(event);
+        return true;
+      }
       break;
   }
   if (goes) return gst_pad_push_event(pad(), event);
@@ -344,12 +363,24 @@ bool Sink::push_upstream(Reader* reader, GstEvent* event) {
   return false;
 }
 
+// Of one of several readers.
+bool Sink::may_go_for_all(GstEvent* event) {
+  if (GST_EVENT_TYPE(event) == GST_EVENT_RECONFIGURE) return requests_.reconfigure();
+  if (!gst_video_event_is_force_key_unit(event)) return true;
+  gboolean with_headers = FALSE;
+  gst_structure_get_boolean(gst_event_get_structure(event), "all-headers", &with_headers);
+  return is_key_unit_for_now(event) ? requests_.key_frame(with_headers, false)
+                                    : requests_.key_frame_at_a_time(with_headers);
+}
+
 // The far pipeline's latency is this one's too, where nothing comes back: upstream's elements are
-// told by their own pipeline, which asks query_latency().
+// told by their own pipeline, which asks query_latency(). It is told once for all that comes until
+// it asks.
 void Sink::take_latency(Reader& reader, GstEvent* event) {
   GstClockTime latency = 0;
   gst_event_parse_latency(event, &latency);
   if (reader.latency.exchange(latency) == latency || endpoint_->is_attached(Side::src)) return;
+  if (latency_told_.exchange(true)) return;
   gst_element_post_message(element(), gst_message_new_latency(GST_OBJECT(element_)));
 }
 
@@ -358,7 +389,8 @@ bool Sink::answer_query(const std::shared_ptr<Link>& link, std::span<const std::
   GstQuery* query = parts ? decode_question(parts->bytes) : nullptr;
   if (query == nullptr) return false;
   std::optional<std::vector<std::byte>> answer;
-  if (GST_QUERY_IS_UPSTREAM(query) && gst_pad_peer_query(pad(), query))
+  const bool in_time = link->asks().take(Clock::now()) || readers_.count() <= 1;
+  if (in_time && GST_QUERY_IS_UPSTREAM(query) && gst_pad_peer_query(pad(), query))
     answer = encode_answer(query);
   exchange_.answer(link, parts->id, answer.has_value(),
                    answer ? *answer : std::vector<std::byte>());
@@ -485,13 +517,19 @@ void Sink::propose_allocation(GstQuery* query) {
 // that all of this pipeline waits for the same instant. Where packets come back the pipeline has
 // sinks behind them, which answer for that.
 bool Sink::query_latency(GstQuery* query) {
+  latency_told_ = false;
   if (!gst_pad_peer_query(pad(), query)) return false;
   gboolean live = FALSE;
   GstClockTime min = 0;
   GstClockTime max = GST_CLOCK_TIME_NONE;
   gst_query_parse_latency(query, &live, &min, &max);
-  if (endpoint_ && !endpoint_->is_attached(Side::src))
-    for (const auto& reader : readers_.all()) min = std::max(min, reader->latency.load());
+  if (endpoint_ && !endpoint_->is_attached(Side::src)) {
+    const auto readers = readers_.all();
+    for (const auto& reader : readers) {
+      const GstClockTime latency = reader->latency;
+      min = std::max(min, readers.size() > 1 ? std::min(latency, kMostLatency) : latency);
+    }
+  }
   if (GST_CLOCK_TIME_IS_VALID(max)) max = std::max(min, max);
   gst_query_set_latency(query, live, min, max);
   return true;

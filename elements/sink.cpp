@@ -26,9 +26,6 @@ namespace {
 
 // Every wait looks again after this; what it waits for wakes it at once.
 constexpr auto kSlice = std::chrono::seconds(1);
-// For a key frame, before it is asked for again.
-constexpr auto kKeyFrame = std::chrono::seconds(1);
-
 // A stopped reader, where others have come to the end.
 constexpr auto kEosPatience = std::chrono::seconds(1);
 constexpr auto kEosSlice = std::chrono::milliseconds(100);
@@ -76,13 +73,14 @@ bool Sink::start() {
   sender_->on_no_memory([this](const Error& why) { post_error(element(), why); });
   allocator_ = allocator_new(sender_, WhenFull::wait);
   look_at_time_ = true;
-  key_asked_.reset();
+  requests_.forget();
   ready_changes_ = 0;
   ready_readers_.clear();
   readers_.clear();
   joining_.clear();
   counters_.reset();
   own_latency_ = 0;
+  latency_told_ = false;
   client_changed_ = false;
   newest_pts_ = GST_CLOCK_TIME_NONE;
   {
@@ -383,7 +381,7 @@ void Sink::flush_stop(GstEvent* event) {
   }
   has_preroll_lock_ = false;
   look_at_time_ = true;
-  key_asked_.reset();
+  requests_.forget();
   newest_pts_ = GST_CLOCK_TIME_NONE;
   for (const auto& reader : readers_.all())
     if (reader->has_stickies) send_item(*reader, Item::flush_stop, encode(stop));
@@ -427,7 +425,7 @@ GstFlowReturn Sink::send_to(Reader& reader, GstBuffer* buffer, bool& dropped) {
       // nothing, whatever else their muxer calls them.
       const bool depends = GST_BUFFER_FLAG_IS_SET(buffer, GST_BUFFER_FLAG_DELTA_UNIT);
       if (!reader.has_begun && depends && !GST_BUFFER_FLAG_IS_SET(buffer, GST_BUFFER_FLAG_HEADER)) {
-        ask_for_key_frame();
+        if (requests_.key_frame(true, ready_readers_.size() == 1)) ask_for_key_frame(true);
         return GST_FLOW_OK;
       }
       reader.has_begun = reader.has_begun || !depends;
@@ -455,13 +453,17 @@ GstFlowReturn Sink::send_to(Reader& reader, GstBuffer* buffer, bool& dropped) {
   }
 }
 
-// One for all that have come since the last key frame.
-void Sink::ask_for_key_frame() {
-  if (key_asked_ && Clock::now() < *key_asked_ + kKeyFrame) return;
-  key_asked_ = Clock::now();
+void Sink::ask_for_key_frame(bool with_headers) {
   GST_DEBUG_OBJECT(element_, "asking for a key frame");
-  gst_pad_push_event(pad(),
-                     gst_video_event_new_upstream_force_key_unit(GST_CLOCK_TIME_NONE, TRUE, 0));
+  gst_pad_push_event(pad(), gst_video_event_new_upstream_force_key_unit(
+                                GST_CLOCK_TIME_NONE, static_cast<gboolean>(with_headers), 0));
+}
+
+// That readers have asked for more often than upstream is asked.
+void Sink::ask_for_what_is_due(bool is_key_frame) {
+  const auto due = requests_.look(is_key_frame);
+  if (due.key_frame) ask_for_key_frame(due.with_headers);
+  if (due.reconfigure) gst_pad_push_event(pad(), gst_event_new_reconfigure());
 }
 
 GstFlowReturn Sink::send_buffer(GstBuffer* buffer) {
@@ -479,7 +481,7 @@ GstFlowReturn Sink::send_buffer(GstBuffer* buffer) {
     return GST_FLOW_OK;
   }
   if (look_at_time_ || time_.is_due()) look_at_time();
-  if (!GST_BUFFER_FLAG_IS_SET(buffer, GST_BUFFER_FLAG_DELTA_UNIT)) key_asked_.reset();
+  ask_for_what_is_due(!GST_BUFFER_FLAG_IS_SET(buffer, GST_BUFFER_FLAG_DELTA_UNIT));
   while (!payload_.prepare(buffer, *sender_, base_time_)) {
     if (!sender_->interrupted()) return GST_FLOW_ERROR;  // which allocate() has reported
     const GstFlowReturn flow = sit_out_interruption();

@@ -20,6 +20,7 @@
 #include "elements/exchange.h"
 #include "elements/payload.h"
 #include "elements/readers.h"
+#include "elements/requests.h"
 #include "elements/settings.h"
 #include "elements/timebase.h"
 #include "gst/wire.h"
@@ -106,7 +107,8 @@ class Sink final : public mmaplink::EndpointUser {
   void suit(Reader& reader);
   void greet(const std::shared_ptr<mmaplink::Link>& link);
   void begin(Reader& reader);
-  bool push_upstream(Reader* reader, GstEvent* event);
+  bool push_upstream(mmaplink::Link& link, GstEvent* event);
+  bool may_go_for_all(GstEvent* event);
   void take_latency(Reader& reader, GstEvent* event);
   bool answer_query(const std::shared_ptr<mmaplink::Link>& link, std::span<const std::byte> bytes);
 
@@ -125,7 +127,8 @@ class Sink final : public mmaplink::EndpointUser {
   bool ask(Reader& reader, GstQuery* query);
   GstCaps* readers_caps(GstCaps* filter);
   GstFlowReturn send_to(Reader& reader, GstBuffer* buffer, bool& dropped);
-  void ask_for_key_frame();
+  void ask_for_key_frame(bool with_headers);
+  void ask_for_what_is_due(bool is_key_frame);
   void changed();
   void look_at_time();
   void warn_of_missing_side(const mmaplink::Link& link);
@@ -137,6 +140,7 @@ class Sink final : public mmaplink::EndpointUser {
   GstAllocator* allocator_ = nullptr;         // owned, from start() to stop()
   Readers joining_;                           // that the worker has not greeted yet
   Readers readers_;
+  Requests requests_;
   Exchange exchange_;
 
   mutable std::mutex mutex_;
@@ -149,13 +153,13 @@ class Sink final : public mmaplink::EndpointUser {
   std::atomic<uint32_t> flushes_{0};
   std::atomic<bool> client_changed_{false};  // of a two-way server, since the last STREAM_START
   std::atomic<GstClockTime> own_latency_{0};
+  std::atomic<bool> latency_told_{false};  // to the pipeline, which has not asked since
   std::atomic<GstClockTime> newest_pts_{GST_CLOCK_TIME_NONE};
 
   // The streaming thread's.
   bool has_preroll_lock_ = false;  // in what it is doing now
   TimeBase time_;
   uint64_t base_time_ = mmaplink::kNoBaseTime;
-  std::optional<mmaplink::Deadline> key_asked_;
   Payload payload_;
   Readers::List ready_readers_;  // as of …
   uint64_t ready_changes_ = 0;   // … this count of changes_; 0: not ready

@@ -112,7 +112,9 @@ bool Source::handle_notice(const std::shared_ptr<Link>& link, Notice kind,
     case Notice::query:
       return answer_query(link, bytes, false);
     case Notice::latency:
-      gst_element_post_message(element_, gst_message_new_latency(GST_OBJECT(element_)));
+      // Once for all that come until our pipeline asks.
+      if (!latency_told_.exchange(true))
+        gst_element_post_message(element_, gst_message_new_latency(GST_OBJECT(element_)));
       return true;
     default:
       return false;
@@ -170,6 +172,7 @@ bool Source::ask(GstQuery* query) {
 
 bool Source::query(GstQuery* query) {
   if (GST_QUERY_TYPE(query) != GST_QUERY_LATENCY) return ask(query);
+  latency_told_ = false;
   gboolean live = FALSE;
   GstClockTime min = 0;
   GstClockTime max = GST_CLOCK_TIME_NONE;

@@ -90,7 +90,7 @@ bool Source::start() {
   flush_.reset(active_.is_live);
   group_there_.reset();
   left_ = active_.num_buffers;
-  failed_ = eos_wanted_ = ended_here_ = false;
+  failed_ = eos_wanted_ = ended_here_ = latency_told_ = false;
   gst_segment_init(&segment_, GST_FORMAT_TIME);
   counters_.reset();
   auto started = exchange_.start();

@@ -432,21 +432,155 @@ TEST(a_peer_that_does_not_read_its_messages_is_bounded) {
   fail_unless(play.until([&] { return play.sink.stat("peers") == 1; }));
 }
 
-TEST(key_units_asked_for_without_end) {
+namespace {
+
+// One of two readers asks the same without end, by these events in turn. Upstream is asked
+// `at_once` times, and then so many times a second; or not at all.
+void flood_upstream(std::vector<GstEvent*> events, double at_once, double per_second) {
   const Scene scene;
   Play play(scene);
-  GstEvent* event = gst_video_event_new_upstream_force_key_unit(GST_CLOCK_TIME_NONE, TRUE, 1);
-  const auto bytes = gstmmap::encode_event(event);
-  gst_event_unref(event);
+  std::vector<Bytes> all;
+  for (GstEvent* event : events) {
+    const auto bytes = gstmmap::encode_event(event);
+    gst_event_unref(event);
+    fail_unless(bytes.has_value());
+    all.push_back(*bytes);
+  }
   ForgedPeer peer(scene.path());
   peer.join(play.sink);
-  for (int i = 0; i < 20'000; ++i) {
-    if (!peer.send(Note{kForSink | static_cast<uint32_t>(Notice::event), *bytes})) break;
-    if (i % 100 == 0) play.step();
-  }
-  // Upstream is the harness, which keeps them all.
   while (GstEvent* one = gst_harness_try_pull_upstream_event(play.sink.get())) gst_event_unref(one);
-  for (int i = 0; i < 20; ++i) play.step();
+  const gint64 begin = g_get_monotonic_time();
+  double came = 0;
+  const auto look = [&] {
+    while (const auto one =
+               test::Ref<GstEvent>(gst_harness_try_pull_upstream_event(play.sink.get())))
+      ++came;
+  };
+  // As often as a peer may say anything; a machine that is slower than that hangs up.
+  for (size_t i = 0; i < 5000 && peer.look(); ++i) {
+    peer.note(kForSink | static_cast<uint32_t>(Notice::event), all[i % all.size()]);
+    if (i % 100 != 0) continue;
+    play.step();
+    g_usleep(10'000);
+  }
+  look();
+  const double seconds = static_cast<double>(g_get_monotonic_time() - begin) / G_TIME_SPAN_SECOND;
+  const double most = at_once + per_second * seconds;
+  fail_unless(came <= most + 1, "upstream was asked %.0f times in %.3f s, at most %.0f are right",
+              came, seconds, most);
+  fail_unless(came >= std::min(at_once, 1.0), "upstream was not asked at all");
+}
+
+GstEvent* key_unit(GstClockTime time, bool with_headers) {
+  return gst_video_event_new_upstream_force_key_unit(time, static_cast<gboolean>(with_headers), 1);
+}
+
+}  // namespace
+
+// Each frame of the stream is a key frame: what was asked for is there at once, and asked for
+// again.
+TEST(key_units_asked_for_without_end_are_some_in_a_second) {
+  flood_upstream({key_unit(GST_CLOCK_TIME_NONE, true)}, 4, 4);
+}
+
+TEST(key_units_asked_for_in_all_ways_are_some_in_a_second) {
+  flood_upstream({key_unit(GST_CLOCK_TIME_NONE, true), key_unit(GST_CLOCK_TIME_NONE, false),
+                  key_unit(0, true), key_unit(GST_SECOND, false), key_unit(2 * GST_SECOND, true)},
+                 4, 4);
+}
+
+TEST(negotiations_asked_for_without_end_are_one_in_a_second) {
+  flood_upstream({gst_event_new_reconfigure()}, 2, 1);
+}
+
+TEST(navigation_without_end_is_bounded) {
+  flood_upstream(
+      {gst_event_new_navigation(gst_structure_new("application/x-gst-navigation", "event",
+                                                  G_TYPE_STRING, "mouse-move", nullptr)),
+       gst_event_new_custom(GST_EVENT_CUSTOM_UPSTREAM, gst_structure_new_empty("some"))},
+      500, 250);
+}
+
+TEST(what_decides_for_others_does_not_come_from_one_of_them) {
+  flood_upstream({gst_event_new_qos(GST_QOS_TYPE_UNDERFLOW, 2.0, 5, 100), gst_event_new_latency(5),
+                  gst_event_new_latency(6),
+                  gst_event_new_seek(1.0, GST_FORMAT_TIME, GST_SEEK_FLAG_FLUSH, GST_SEEK_TYPE_SET,
+                                     0, GST_SEEK_TYPE_NONE, 0),
+                  gst_event_new_step(GST_FORMAT_BUFFERS, 1, 1.0, FALSE, FALSE)},
+                 0, 0);
+}
+
+namespace {
+
+int count_messages(const Harness& harness, GstMessageType type) {
+  int count = 0;
+  while (const auto message = test::Ref<GstMessage>(gst_bus_pop_filtered(harness.bus(), type)))
+    ++count;
+  return count;
+}
+
+void ask_latency(const Harness& harness) {
+  const test::Ref<GstQuery> query(gst_query_new_latency());
+  gst_element_query(harness.element(), query.get());
+}
+
+}  // namespace
+
+// An application that does not look is told once; when it has looked, again.
+TEST(latencies_said_without_end_are_one_message) {
+  const Scene scene;
+  Play play(scene);
+  ForgedPeer peer(scene.path());
+  peer.join(play.sink);
+  GstClockTime latency = 0;
+  for (int round = 0; round < 3; ++round) {
+    ask_latency(play.sink);
+    count_messages(play.sink, GST_MESSAGE_LATENCY);
+    for (int i = 0; i < 100; ++i) {
+      GstEvent* event = gst_event_new_latency(++latency);
+      peer.note(kForSink | static_cast<uint32_t>(Notice::event), *gstmmap::encode_event(event));
+      gst_event_unref(event);
+    }
+    peer.note(kForSink | static_cast<uint32_t>(Notice::event), custom_event("last"));
+    test::Ref<GstEvent> event;
+    do event.reset(gst_harness_pull_upstream_event(play.sink.get()));
+    while (event != nullptr && !gst_event_has_name(event.get(), "last"));
+    fail_unless(event != nullptr);
+    fail_unless_equals_int(count_messages(play.sink, GST_MESSAGE_LATENCY), 1);
+  }
+  // What others see later by one of several.
+  gst_harness_set_upstream_latency(play.sink.get(), 0);
+  GstEvent* event = gst_event_new_latency(GST_CLOCK_TIME_NONE - 1);
+  peer.note(kForSink | static_cast<uint32_t>(Notice::event), *gstmmap::encode_event(event));
+  gst_event_unref(event);
+  GstClockTime least = 0;
+  fail_unless(test::becomes([&] {
+    const test::Ref<GstQuery> query(gst_query_new_latency());
+    gst_element_query(play.sink.element(), query.get());
+    gst_query_parse_latency(query.get(), nullptr, &least, nullptr);
+    return least > latency;
+  }));
+  fail_unless_equals_uint64(least, GST_SECOND);
+}
+
+TEST(latencies_of_a_sender_are_one_message) {
+  const Scene scene;
+  const Harness source(scene.src("role=server"));
+  source.play();
+  ForgedPeer peer(scene.path());
+  peer.greet_server(kSends);
+  peer.begin_stream();
+  peer.publish_number(1);
+  fail_unless_equals_uint64(source.pull_number(), 1);
+  count_messages(source, GST_MESSAGE_LATENCY);
+  for (int i = 0; i < 100; ++i) peer.note(static_cast<uint32_t>(Notice::latency), {});
+  // In order with those.
+  GstEvent* event =
+      gst_event_new_custom(GST_EVENT_CUSTOM_DOWNSTREAM_OOB, gst_structure_new_empty("last"));
+  peer.note(static_cast<uint32_t>(Notice::event), *gstmmap::encode_event(event));
+  gst_event_unref(event);
+  source.pull_event(GST_EVENT_CUSTOM_DOWNSTREAM_OOB);
+  fail_unless_equals_int(count_messages(source, GST_MESSAGE_LATENCY), 1);
 }
 
 // They are more than there may be connections, where we may have as many ourselves.
