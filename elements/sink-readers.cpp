@@ -24,9 +24,6 @@ using mmaplink::Side;
 namespace {
 
 constexpr auto kSlice = std::chrono::seconds(1);
-// A try to greet a reader while the streaming thread is busy, and how many there are.
-constexpr auto kGreetAgain = std::chrono::milliseconds(10);
-constexpr int kGreetings = 100;
 // That one of several readers may add to what is shown on this side.
 constexpr GstClockTime kMostLatency = GST_SECOND;
 
@@ -97,9 +94,8 @@ size_t Sink::update_reader(const std::shared_ptr<Link>& link, bool reads) {
     client_changed_ = true;
     sender_->store()->start_anew();
   }
-  if (!reader->is_known) return held;
-  emit_client_signal(element(), "client-disconnected", link->peer());
-  g_object_notify(G_OBJECT(element_), "num-clients");
+  if (reader->known.exchange(Reader::Known::has_gone) == Reader::Known::yes)
+    tell_of_the_end(link->peer());
   return held;
 }
 
@@ -249,83 +245,6 @@ bool Sink::handle_notice(const std::shared_ptr<Link>& link, Notice kind,
   }
 }
 
-// A stream that runs already may be none that the first reader takes: upstream can mostly deliver
-// another, and is given the time to. It is not asked for what it can't, nor on behalf of one of
-// several readers: that one has an error of its own then, and the stream goes on.
-void Sink::suit(Reader& reader) {
-  const std::unique_ptr<GstCaps, void (*)(GstCaps*)> now(
-      gst_pad_get_current_caps(pad()), [](GstCaps* caps) { gst_clear_caps(&caps); });
-  if (!now) return;
-  GstQuery* query = gst_query_new_accept_caps(now.get());
-  gboolean accepts = TRUE;
-  if (ask(reader, query)) gst_query_parse_accept_caps_result(query, &accepts);
-  gst_query_unref(query);
-  if (accepts) return;
-  reader.suits = false;
-  if (readers_.count() > 0) return;
-  GstCaps* upstream = gst_pad_peer_query_caps(pad(), nullptr);
-  query = gst_query_new_caps(upstream);
-  GstCaps* takes = nullptr;
-  if (ask(reader, query)) gst_query_parse_caps_result(query, &takes);
-  if (takes != nullptr && gst_caps_can_intersect(takes, upstream)) {
-    reader.suits = true;
-    reader.waits_until = mmaplink::monotonic_ns() + static_cast<uint64_t>(active_.query_timeout);
-  }
-  gst_query_unref(query);
-  gst_caps_unref(upstream);
-}
-
-void Sink::greet(const std::shared_ptr<Link>& link) {
-  const auto reader = joining_.find(*link);
-  if (!reader) return;
-  if (readers_.find(*link)) {  // said twice
-    joining_.remove(*link);
-    return;
-  }
-  // A client has asked before there were any caps.
-  if (!is_client()) suit(*reader);
-  {
-    const std::lock_guard lock(mutex_);
-    done_ = false;
-  }
-  sender_->add(link);
-  readers_.add(reader);
-  // It may have gone, or have had enough, before it was one.
-  if (!joining_.remove(*link) || !link->alive() || !link->peer_lanes().receives ||
-      reader->took_enough) {
-    readers_.remove(*link);
-    sender_->leave(*link);
-    if (!link->alive()) sender_->remove(*link);
-    changed();
-    return;
-  }
-  reader->is_known = true;
-  GST_INFO_OBJECT(element_, "peer %d (uid %u) reads", link->peer().pid, link->peer().uid);
-  changed();
-  emit_client_signal(element(), "client-connected", link->peer());
-  g_object_notify(G_OBJECT(element_), "num-clients");
-  if (reader->waits_until > 0) gst_pad_push_event(pad(), gst_event_new_reconfigure());
-  begin(*reader);
-}
-
-// A new reader gets what it must know first at once, also where the next buffer is far off.
-void Sink::begin(Reader& reader) {
-  // What there is may be of the client before.
-  if (is_two_way_server()) return;
-  for (int i = 0; i < kGreetings && !reader.has_stickies && reader.waits_until == 0; ++i) {
-    if (is_flushing() || !reader.link->alive()) return;
-    if (GST_PAD_STREAM_TRYLOCK(pad())) {
-      has_preroll_lock_ = false;
-      if (gst_pad_has_current_caps(pad())) send_stickies(reader);
-      GST_PAD_STREAM_UNLOCK(pad());
-      return;
-    }
-    const uint32_t seen = sender_->kick().value();
-    const std::array words{sender_->kick().word(seen)};
-    mmaplink::wait_any(words, Clock::now() + kGreetAgain);
-  }
-}
-
 // Takes the event.
 bool Sink::push_upstream(Link& link, GstEvent* event) {
   GST_DEBUG_OBJECT(element_, "from a reader: %" GST_PTR_FORMAT, static_cast<void*>(event));
@@ -417,6 +336,11 @@ bool Sink::ask(Reader& reader, GstQuery* query) {
   } else {
     answer = exchange_.ask(reader.link, Notice::query, *question, timeout, given_up);
   }
+  return take_answer(reader, answer, query);
+}
+
+bool Sink::take_answer(Reader& reader, const std::optional<Exchange::Answer>& answer,
+                       GstQuery* query) {
   if (answer) return answer->good && decode_answer(answer->bytes, query);
   if (!is_flushing() && reader.link->alive()) {
     GST_WARNING_OBJECT(element_, "peer %d did not answer a %s query within query-timeout",
@@ -424,6 +348,20 @@ bool Sink::ask(Reader& reader, GstQuery* query) {
     reader.silent = true;
   }
   return false;
+}
+
+// The same by the worker, which waits for nobody. Takes the query; `then` gets it with its answer,
+// or nothing.
+void Sink::ask_then(const Readers::One& reader, GstQuery* query,
+                    std::function<void(GstQuery*)> then) {
+  const std::shared_ptr<GstQuery> kept(query, gst_query_unref);
+  const auto question = encode_question(query);
+  if (!question) return then(nullptr);
+  exchange_.ask_then(reader->link, Notice::query, *question,
+                     std::chrono::nanoseconds(active_.query_timeout),
+                     [this, reader, kept, then = std::move(then)](const auto& answer) {
+                       then(take_answer(*reader, answer, kept.get()) ? kept.get() : nullptr);
+                     });
 }
 
 bool Sink::query(GstQuery* query) {

@@ -11,6 +11,7 @@
 #include <gst/base/gstbasesink.h>
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -104,9 +105,12 @@ class Sink final : public mmaplink::EndpointUser {
   bool take_message(mmaplink::Link& link, std::span<const std::byte> bytes);
   bool handle_notice(const std::shared_ptr<mmaplink::Link>& link, Notice kind,
                      std::span<const std::byte> bytes);
-  void suit(Reader& reader);
   void greet(const std::shared_ptr<mmaplink::Link>& link);
-  void begin(Reader& reader);
+  void suit(const Readers::One& reader);
+  void admit(const Readers::One& reader);
+  void tell_of(Reader& reader);
+  void tell_of_the_end(const mmaplink::Peer& peer);
+  void begin(const Readers::One& reader, int tries);
   bool push_upstream(mmaplink::Link& link, GstEvent* event);
   bool may_go_for_all(GstEvent* event);
   void take_latency(Reader& reader, GstEvent* event);
@@ -125,6 +129,8 @@ class Sink final : public mmaplink::EndpointUser {
   bool has_stopped(Reader& reader, bool others_are_done);
   bool wait_for_eos_done(const Readers::List& readers, uint32_t seqnum);
   bool ask(Reader& reader, GstQuery* query);
+  void ask_then(const Readers::One& reader, GstQuery* query, std::function<void(GstQuery*)> then);
+  bool take_answer(Reader& reader, const std::optional<Exchange::Answer>& answer, GstQuery* query);
   GstCaps* readers_caps(GstCaps* filter);
   GstFlowReturn send_to(Reader& reader, GstBuffer* buffer, bool& dropped);
   void ask_for_key_frame(bool with_headers);

@@ -65,22 +65,35 @@ void ForgedPeer::join(const Harness& sink) {
   guint before = 0;
   g_object_get(sink.element(), "num-clients", &before, nullptr);
   greet_server(kReads);
-  size_t seen = 0;
   const bool joined = becomes([&] {
     if (!look()) return true;
-    for (; seen < messages.size(); ++seen) {
-      const auto* asked = std::get_if<Note>(&messages[seen]);
-      if (asked == nullptr || asked->kind != static_cast<uint32_t>(gstmmap::Notice::query))
-        continue;
-      std::vector<std::byte> no(asked->bytes.begin(), asked->bytes.begin() + 4);
-      no.push_back(std::byte{0});
-      note(kForSink | static_cast<uint32_t>(gstmmap::Notice::answer), std::move(no));
-    }
+    decline();
     guint now = 0;
     g_object_get(sink.element(), "num-clients", &now, nullptr);
     return now == before + 1;
   });
   fail_unless(joined && open_, "it could not join: %s", refusal().c_str());
+}
+
+std::vector<const Note*> ForgedPeer::questions() const {
+  std::vector<const Note*> all;
+  for (size_t i = declined_; i < messages.size(); ++i) {
+    const auto* asked = std::get_if<Note>(&messages[i]);
+    if (asked != nullptr && asked->kind == static_cast<uint32_t>(gstmmap::Notice::query))
+      all.push_back(asked);
+  }
+  return all;
+}
+
+int ForgedPeer::decline() {
+  const auto all = questions();
+  for (const Note* asked : all) {
+    std::vector<std::byte> no(asked->bytes.begin(), asked->bytes.begin() + 4);
+    no.push_back(std::byte{0});
+    note(kForSink | static_cast<uint32_t>(gstmmap::Notice::answer), std::move(no));
+  }
+  declined_ = messages.size();
+  return static_cast<int>(all.size());
 }
 
 bool ForgedPeer::send(const Message& message, const std::vector<int>& with) {
