@@ -321,15 +321,22 @@ std::optional<std::chrono::nanoseconds> timeout_of(GstClockTime time) {
   return std::chrono::nanoseconds(time);
 }
 
-void post_peer_lost(GstElement* element, const mmaplink::Peer& peer, const std::string& reason,
-                    guint64 reclaimed) {
-  gst_element_post_message(
-      element, gst_message_new_element(
-                   GST_OBJECT(element),
-                   gst_structure_new(
-                       "mmap-peer-lost", "pid", G_TYPE_UINT, static_cast<guint>(peer.pid), "uid",
-                       G_TYPE_UINT, static_cast<guint>(peer.uid), "reason", G_TYPE_STRING,
-                       reason.c_str(), "buffers-reclaimed", G_TYPE_UINT64, reclaimed, nullptr)));
+bool is_listed(std::string_view names, std::string_view name) {
+  for (;;) {
+    const size_t end = names.find(',');
+    if (names.substr(0, end) == name) return true;
+    if (end == std::string_view::npos) return false;
+    names.remove_prefix(end + 1);
+  }
+}
+
+GstMessage* peer_lost_new(GstElement* element, const mmaplink::Peer& peer,
+                          const std::string& reason, guint64 reclaimed) {
+  return gst_message_new_element(
+      GST_OBJECT(element),
+      gst_structure_new("mmap-peer-lost", "pid", G_TYPE_UINT, static_cast<guint>(peer.pid), "uid",
+                        G_TYPE_UINT, static_cast<guint>(peer.uid), "reason", G_TYPE_STRING,
+                        reason.c_str(), "buffers-reclaimed", G_TYPE_UINT64, reclaimed, nullptr));
 }
 
 void emit_client_signal(GstElement* element, const char* signal, const mmaplink::Peer& peer) {

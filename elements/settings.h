@@ -6,6 +6,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "lib/endpoint.h"
 #include "lib/result.h"
@@ -70,10 +71,13 @@ mmaplink::Result<mmaplink::Endpoint::Options> endpoint_options(const Settings& s
 // Nothing for GST_CLOCK_TIME_NONE, and what is as good as that.
 std::optional<std::chrono::nanoseconds> timeout_of(GstClockTime time);
 
+// Whether it is one of these names, separated by commas.
+bool is_listed(std::string_view names, std::string_view name);
+
 // A link ended without the peer having said goodbye: an element message `mmap-peer-lost` with pid,
 // uid, reason, and buffers-reclaimed, those that it held.
-void post_peer_lost(GstElement* element, const mmaplink::Peer& peer, const std::string& reason,
-                    guint64 reclaimed);
+GstMessage* peer_lost_new(GstElement* element, const mmaplink::Peer& peer,
+                          const std::string& reason, guint64 reclaimed);
 void post_error(GstElement* element, const mmaplink::Error& error);
 void emit_client_signal(GstElement* element, const char* signal, const mmaplink::Peer& peer);
 

@@ -106,7 +106,7 @@ void Sink::on_disconnected(const std::shared_ptr<Link>& link, const Error& why) 
   const bool is_lost = readers_.find(*link) != nullptr && !link->said_goodbye();
   const size_t held = update_reader(link, false);
   sender_->remove(*link);  // also one that had left before
-  if (is_lost) post_peer_lost(element(), link->peer(), why.text, held);
+  if (is_lost) postbox_.post(peer_lost_new(element(), link->peer(), why.text, held));
   const auto policy = active_.resolved_on_disconnect();
   const bool last = num_clients() == 0 && (was_reader || is_client());
   if (last && policy != OnDisconnect::none) {
@@ -204,13 +204,27 @@ bool Sink::take_message(Link& link, std::span<const std::byte> bytes) {
   if (!is_client()) return false;
   GstMessage* message = decode_message(bytes, GST_OBJECT(element_), link.peer().pid);
   if (message == nullptr) return false;
-  if (GST_MESSAGE_TYPE(message) == GST_MESSAGE_ERROR) {
+  bool must_come = false;
+  bool may_come = messages_.take(Clock::now());
+  if (GST_MESSAGE_TYPE(message) == GST_MESSAGE_ELEMENT) {
+    const char* name = gst_structure_get_name(gst_message_get_structure(message));
+    may_come = may_come && is_listed(active_.remote_messages, name);
+  } else if (GST_MESSAGE_TYPE(message) == GST_MESSAGE_ERROR) {
+    must_come = !link.failed_there();
     link.set_failed_there();
     const std::lock_guard lock(mutex_);
     done_ = true;
     ended_ = GST_FLOW_ERROR;
   }
-  gst_element_post_message(element(), message);
+  if (must_come) {
+    postbox_.post_in_any_case(message);
+  } else if (may_come) {
+    postbox_.post(message);
+  } else {
+    GST_WARNING_OBJECT(element_, "peer %d sends too many messages, or others than remote-messages",
+                       link.peer().pid);
+    gst_message_unref(message);
+  }
   return true;
 }
 

@@ -34,6 +34,7 @@ constexpr auto kEosSlice = std::chrono::milliseconds(100);
 
 Sink::Sink(GstBaseSink* element)
     : element_(element),
+      postbox_(GST_ELEMENT(element)),
       exchange_(Side::sink,
                 [this](const auto& link, Notice kind, std::span<const std::byte> bytes) {
                   return handle_notice(link, kind, bytes);

@@ -20,6 +20,7 @@
 #include "elements/counters.h"
 #include "elements/exchange.h"
 #include "elements/payload.h"
+#include "elements/postbox.h"
 #include "elements/readers.h"
 #include "elements/requests.h"
 #include "elements/settings.h"
@@ -147,6 +148,7 @@ class Sink final : public mmaplink::EndpointUser {
   Readers joining_;                           // that the worker has not greeted yet
   Readers readers_;
   Requests requests_;
+  Postbox postbox_;
   Exchange exchange_;
 
   mutable std::mutex mutex_;
@@ -157,6 +159,7 @@ class Sink final : public mmaplink::EndpointUser {
   std::atomic<uint64_t> changes_{1};  // of what is_ready() looks at
   std::atomic<bool> look_at_time_{true};
   std::atomic<uint32_t> flushes_{0};
+  mmaplink::Allowance messages_{100, 200};   // from a server; the endpoint's thread's
   std::atomic<bool> client_changed_{false};  // of a two-way server, since the last STREAM_START
   std::atomic<GstClockTime> own_latency_{0};
   std::atomic<bool> latency_told_{false};  // to the pipeline, which has not asked since

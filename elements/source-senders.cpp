@@ -28,6 +28,7 @@ void Source::on_connected(const std::shared_ptr<Link>& link) {
   {
     const std::lock_guard lock(mutex_);
     connections_.push_back({link, std::nullopt});
+    wanted_messages_.clear();  // the one before may have wanted others
   }
   kick_.kick();
   emit_client_signal(element_, "client-connected", link->peer());
@@ -145,9 +146,7 @@ void Source::see_message(GstMessage* message) {
     const GstStructure* structure = gst_message_get_structure(message);
     if (structure == nullptr) return;
     const std::lock_guard lock(mutex_);
-    const std::string names = "," + wanted_messages_ + ",";
-    if (names.find("," + std::string(gst_structure_get_name(structure)) + ",") == std::string::npos)
-      return;
+    if (!is_listed(wanted_messages_, gst_structure_get_name(structure))) return;
   } else if ((GST_MESSAGE_TYPE(message) & (GST_MESSAGE_ERROR | GST_MESSAGE_WARNING)) == 0) {
     return;
   }

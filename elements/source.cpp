@@ -40,6 +40,7 @@ constexpr auto kEosTimeout = std::chrono::seconds(10);
 Source::Source(GstElement* element, GstPad* pad)
     : element_(element),
       pad_(pad),
+      postbox_(element),
       exchange_(Side::src,
                 [this](const auto& link, Notice kind, std::span<const std::byte> bytes) {
                   return handle_notice(link, kind, bytes);
@@ -273,7 +274,7 @@ void Source::finish(const Error& why) {
   const bool had_data = delivered_;
   const auto link = std::move(current_);
   if (!link->alive() && link->peer_lanes().sends && !link->said_goodbye())
-    post_peer_lost(element_, link->peer(), why.text, 0);
+    postbox_.post(peer_lost_new(element_, link->peer(), why.text, 0));
   current_.reset();
   item_ = Incoming{};  // which may lie in an arena of that link
   is_parsed_ = true;
@@ -368,8 +369,7 @@ bool Source::handle_event(const Incoming& item) {
     case GST_EVENT_SEGMENT:
       gst_event_copy_segment(event, &segment_);
       if ((segment_.flags & GST_SEGMENT_FLAG_SEGMENT) != 0)
-        gst_element_post_message(
-            element_, gst_message_new_segment_start(GST_OBJECT(element_), segment_.format,
+        postbox_.post(gst_message_new_segment_start(GST_OBJECT(element_), segment_.format,
                                                     static_cast<gint64>(segment_.start)));
       break;
     case GST_EVENT_SEGMENT_DONE: {
@@ -377,8 +377,7 @@ bool Source::handle_event(const Incoming& item) {
       gint64 position = 0;
       gst_event_parse_segment_done(event, &format, &position);
       gst_pad_push_event(pad_, event);
-      gst_element_post_message(
-          element_, gst_message_new_segment_done(GST_OBJECT(element_), format, position));
+      postbox_.post(gst_message_new_segment_done(GST_OBJECT(element_), format, position));
       return true;
     }
     case GST_EVENT_EOS: {

@@ -22,6 +22,7 @@
 #include "elements/exchange.h"
 #include "elements/flushgate.h"
 #include "elements/padtime.h"
+#include "elements/postbox.h"
 #include "elements/settings.h"
 #include "elements/streamorder.h"
 #include "elements/tighten.h"
@@ -110,6 +111,7 @@ class Source final : public mmaplink::EndpointUser {
   SourceSettings active_;  // since open()
   std::shared_ptr<mmaplink::Endpoint> endpoint_;
   mmaplink::Kick kick_;
+  Postbox postbox_;
   Exchange exchange_;
   BusWatch bus_watch_;
   std::atomic<bool> playing_{false}, flushing_{false}, failed_{false}, eos_wanted_{false};

@@ -11,6 +11,7 @@
 using gstmmap::Notice;
 using mmaplink::Note;
 using test::ForgedPeer;
+using test::ForgedServer;
 using test::Harness;
 using test::kForSink;
 using test::kReads;
@@ -333,4 +334,76 @@ TEST(joiners_that_do_not_answer_are_waited_for_by_nobody) {
   for (int i = 0; i < 10; ++i) silent.pop_front();
   for (ForgedPeer& peer : silent) fail_unless_equals_int(peer.decline(), 1);
   play.sink.wait_for_clients(12);
+}
+
+namespace {
+
+Bytes encoded(GstMessage* message) {
+  const test::Ref<GstMessage> own(message);
+  const auto bytes = gstmmap::encode_message(message);
+  fail_unless(bytes.has_value());
+  return *bytes;
+}
+
+}  // namespace
+
+// As many as there may be, and the error that ends it all; of the others those that were asked for.
+TEST(messages_of_a_server_are_bounded) {
+  const Scene scene;
+  ForgedServer server(scene.path());
+  const Harness sink(scene.sink("role=client remote-messages=wanted,other"));
+  ForgedPeer peer(server.accept());
+  peer.greet_client(kReads);
+  const auto say = [&](GstMessage* message) {
+    peer.note(kForSink | static_cast<uint32_t>(Notice::message), encoded(message));
+  };
+  for (const char* name : {"unwanted", "want", "r", "other"})
+    say(gst_message_new_element(nullptr, gst_structure_new_empty(name)));
+  const test::Ref<GstMessage> element(
+      gst_bus_timed_pop_filtered(sink.bus(), 10 * GST_SECOND, GST_MESSAGE_ELEMENT));
+  fail_unless(element != nullptr && gst_message_has_name(element.get(), "other"));
+  const auto failed = [](const char* text) {
+    return g_error_new_literal(GST_STREAM_ERROR, GST_STREAM_ERROR_DECODE, text);
+  };
+  GError* odd = failed("Something odd.");
+  const gint64 begin = g_get_monotonic_time();
+  for (int i = 0; i < 3000; ++i) say(gst_message_new_warning(nullptr, odd, nullptr));
+  g_clear_error(&odd);
+  GError* bad = failed("It is over.");
+  for (int i = 0; i < 3; ++i) say(gst_message_new_error(nullptr, bad, nullptr));
+  g_clear_error(&bad);
+  int came = 0;
+  for (;;) {
+    const test::Ref<GstMessage> message(gst_bus_timed_pop_filtered(
+        sink.bus(), 10 * GST_SECOND,
+        static_cast<GstMessageType>(GST_MESSAGE_ERROR | GST_MESSAGE_WARNING)));
+    fail_unless(message != nullptr, "no error came");
+    if (GST_MESSAGE_TYPE(message.get()) == GST_MESSAGE_ERROR) break;
+    ++came;
+  }
+  const double seconds = static_cast<double>(g_get_monotonic_time() - begin) / G_TIME_SPAN_SECOND;
+  fail_unless(came >= 100 && came <= 201 + 100 * seconds, "%d in %.3f s", came, seconds);
+}
+
+// Where nobody reads them.
+TEST(messages_that_nobody_reads_are_bounded) {
+  const Scene scene;
+  const Harness source(scene.src("role=server"));
+  source.play();
+  ForgedPeer peer(scene.path());
+  peer.greet_server(kSends);
+  peer.begin_stream();
+  const auto end_segments = [&] {
+    for (int i = 0; i < 2000; ++i) {
+      peer.publish_event(gst_event_new_segment_done(GST_FORMAT_TIME, i));
+      fail_unless(test::becomes([&] { return peer.own().head - peer.theirs().taken < 100; }));
+    }
+    fail_unless(test::becomes([&] { return peer.theirs().taken == peer.own().head; }));
+    while (GstEvent* event = gst_harness_try_pull_event(source.get())) gst_event_unref(event);
+    return count_messages(source, GST_MESSAGE_SEGMENT_DONE);
+  };
+  for (int i = 0; i < 2; ++i) {
+    const int came = end_segments();
+    fail_unless(came >= 1000 && came <= 1024, "%d", came);
+  }
 }
