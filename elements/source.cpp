@@ -90,6 +90,7 @@ bool Source::start() {
   time_.forget();
   flush_.reset(active_.is_live);
   group_there_.reset();
+  stickies_.begin();
   left_ = active_.num_buffers;
   failed_ = eos_wanted_ = ended_here_ = latency_told_ = false;
   gst_segment_init(&segment_, GST_FORMAT_TIME);
@@ -248,6 +249,7 @@ bool Source::look_around(uint32_t seen) {
   current_ = pick();
   delivered_ = false;
   order_ = {};
+  stickies_.begin_sender();
   if (!current_) {
     sleep(seen);
     return false;
@@ -343,6 +345,13 @@ bool Source::handle_event(const Incoming& item) {
     gst_event_unref(event);
     break_off("a stream out of order");
     return false;
+  }
+  if (const auto take = stickies_.take(event, item.extra.size()); take != Stickies::Take::yes) {
+    GST_WARNING_OBJECT(element_, "too many sticky events: %" GST_PTR_FORMAT,
+                       static_cast<void*>(event));
+    gst_event_unref(event);
+    if (take == Stickies::Take::never) break_off("more sticky events than are kept");
+    return take != Stickies::Take::never;
   }
   GST_DEBUG_OBJECT(element_, "received %" GST_PTR_FORMAT, static_cast<void*>(event));
   if (flush_.is_on()) {

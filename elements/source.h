@@ -24,6 +24,7 @@
 #include "elements/padtime.h"
 #include "elements/postbox.h"
 #include "elements/settings.h"
+#include "elements/stickies.h"
 #include "elements/streamorder.h"
 #include "elements/tighten.h"
 #include "gst/wire.h"
@@ -130,6 +131,7 @@ class Source final : public mmaplink::EndpointUser {
   mmaplink::Incoming item_;
   bool delivered_ = false;  // anything, over the current link
   StreamOrder order_;       // of the current link
+  Stickies stickies_;
   uint32_t handled_ = 0;    // the kick that was looked into last
   std::optional<mmaplink::Deadline> pending_since_;
   std::optional<mmaplink::Deadline> eos_since_;  // that is wanted, and nothing has come
