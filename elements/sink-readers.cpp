@@ -1,11 +1,8 @@
-// What an mmapsink's readers are asked, and what they say: connections, notices, queries.
+// What an mmapsink's readers say: connections, notices, and what they ask of upstream.
 #include <gst/video/video.h>
 
 #include <algorithm>
-#include <array>
 
-#include "elements/gstmmapsrc.h"
-#include "elements/proposal.h"
 #include "elements/sink.h"
 
 GST_DEBUG_CATEGORY_EXTERN(gst_mmap_sink_debug);
@@ -14,7 +11,6 @@ GST_DEBUG_CATEGORY_EXTERN(gst_mmap_sink_debug);
 namespace gstmmap {
 
 using mmaplink::Clock;
-using mmaplink::Deadline;
 using mmaplink::Error;
 using mmaplink::Failure;
 using mmaplink::Link;
@@ -22,10 +18,6 @@ using mmaplink::Note;
 using mmaplink::Side;
 
 namespace {
-
-constexpr auto kSlice = std::chrono::seconds(1);
-// That one of several readers may add to what is shown on this side.
-constexpr GstClockTime kMostLatency = GST_SECOND;
 
 bool is_key_unit_for_now(GstEvent* event) {
   GstClockTime time = GST_CLOCK_TIME_NONE;
@@ -329,169 +321,6 @@ bool Sink::answer_query(const std::shared_ptr<Link>& link, std::span<const std::
                    answer ? *answer : std::vector<std::byte>());
   gst_query_unref(query);
   return true;
-}
-
-// --- questions: any thread ----------------------------------------------------------------------
-
-// False where no answer came in time, or none that makes sense.
-bool Sink::ask(Reader& reader, GstQuery* query) {
-  const auto question = encode_question(query);
-  // One that did not answer is asked again when it has said anything.
-  if (!question || reader.silent) return false;
-  const auto timeout = std::chrono::nanoseconds(active_.query_timeout);
-  const auto given_up = [this] { return is_flushing(); };
-  std::optional<Exchange::Answer> answer;
-  if (GST_QUERY_IS_SERIALIZED(query)) {
-    const uint32_t id = exchange_.open(reader.link);
-    const bool sent =
-        send_stickies(reader) &&
-        send_item(reader, Item::query, with_id(id, *question)) == mmaplink::Sender::Published::yes;
-    answer = exchange_.wait(id, sent ? timeout : std::chrono::nanoseconds(0), given_up);
-  } else {
-    answer = exchange_.ask(reader.link, Notice::query, *question, timeout, given_up);
-  }
-  return take_answer(reader, answer, query);
-}
-
-bool Sink::take_answer(Reader& reader, const std::optional<Exchange::Answer>& answer,
-                       GstQuery* query) {
-  if (answer) return answer->good && decode_answer(answer->bytes, query);
-  if (!is_flushing() && reader.link->alive()) {
-    GST_WARNING_OBJECT(element_, "peer %d did not answer a %s query within query-timeout",
-                       reader.link->peer().pid, GST_QUERY_TYPE_NAME(query));
-    reader.silent = true;
-  }
-  return false;
-}
-
-// The same by the worker, which waits for nobody. Takes the query; `then` gets it with its answer,
-// or nothing.
-void Sink::ask_then(const Readers::One& reader, GstQuery* query,
-                    std::function<void(GstQuery*)> then) {
-  const std::shared_ptr<GstQuery> kept(query, gst_query_unref);
-  const auto question = encode_question(query);
-  if (!question) return then(nullptr);
-  exchange_.ask_then(reader->link, Notice::query, *question,
-                     std::chrono::nanoseconds(active_.query_timeout),
-                     [this, reader, kept, then = std::move(then)](const auto& answer) {
-                       then(take_answer(*reader, answer, kept.get()) ? kept.get() : nullptr);
-                     });
-}
-
-bool Sink::query(GstQuery* query) {
-  if (GST_QUERY_IS_SERIALIZED(query)) has_preroll_lock_ = false;
-  const auto readers = readers_.all();
-  if (GST_QUERY_TYPE(query) == GST_QUERY_ACCEPT_CAPS) {
-    // One reader that does not like them has an error of its own.
-    gboolean accepts = std::none_of(readers.begin(), readers.end(),
-                                    [](const auto& reader) { return reader->suits.load(); });
-    for (const auto& reader : readers) {
-      gboolean result = reader->suits;
-      if (result && ask(*reader, query)) gst_query_parse_accept_caps_result(query, &result);
-      accepts = accepts || result;
-    }
-    gst_query_set_accept_caps_result(query, accepts);
-    return true;
-  }
-  // All have to drain; of other questions the first answer counts.
-  const bool all = GST_QUERY_TYPE(query) == GST_QUERY_DRAIN;
-  bool good = false;
-  for (const auto& reader : readers) {
-    good = ask(*reader, query) || good;
-    if (good && !all) break;
-  }
-  return good || (all && readers.empty());
-}
-
-// What all take. A reader that takes nothing of what those before it do is not followed.
-GstCaps* Sink::readers_caps(GstCaps* filter) {
-  GstCaps* all = filter != nullptr ? gst_caps_ref(filter) : gst_caps_new_any();
-  for (const auto& reader : readers_.all()) {
-    if (!reader->suits) continue;
-    GstQuery* query = gst_query_new_caps(filter);
-    GstCaps* caps = nullptr;
-    if (ask(*reader, query)) gst_query_parse_caps_result(query, &caps);
-    if (caps != nullptr) {
-      GstCaps* both = gst_caps_intersect_full(caps, all, GST_CAPS_INTERSECT_FIRST);
-      if (gst_caps_is_empty(both) && num_clients() > 1)
-        GST_WARNING_OBJECT(element_, "peer %d takes nothing that the other readers take",
-                           reader->link->peer().pid);
-      else if (!gst_caps_is_strictly_equal(both, all))  // some encoders compare the pointers
-        gst_caps_replace(&all, both);
-      gst_caps_unref(both);
-    }
-    gst_query_unref(query);
-  }
-  return all;
-}
-
-GstCaps* Sink::caps(GstCaps* filter) {
-  const auto none = [&] { return filter != nullptr ? gst_caps_ref(filter) : gst_caps_new_any(); };
-  for (;;) {
-    const auto sender = any_sender();
-    if (!sender) return none();
-    const uint32_t seen = sender->kick().value();
-    // A server that does not wait goes on with whoever is there.
-    const bool waits = is_client() || active_.wait_for_connection;
-    if (num_clients() > 0 || !waits || is_flushing()) break;
-    {
-      const std::lock_guard lock(mutex_);
-      if (ended_ != GST_FLOW_OK) return none();
-    }
-    const std::array words{sender->kick().word(seen)};
-    mmaplink::wait_any(words, Clock::now() + kSlice);
-  }
-  return readers_caps(filter);
-}
-
-// What the readers' downstream wants, as far as they say in time.
-void Sink::propose_allocation(GstQuery* query) {
-  has_preroll_lock_ = false;
-  GstCaps* caps = nullptr;
-  gboolean need_pool = FALSE;
-  gst_query_parse_allocation(query, &caps, &need_pool);
-  if (allocator_ == nullptr) return;
-  Needs needs;
-  if (caps != nullptr && (!is_client() || wait_ready() == GST_FLOW_OK)) {
-    for (const auto& reader : readers_.all()) {
-      GstQuery* asked = gst_query_new_allocation(caps, need_pool);
-      if (ask(*reader, asked)) needs.add(asked);
-      gst_query_unref(asked);
-    }
-  }
-  answer_allocation(query, sender_, allocator_, needs);
-}
-
-// --- latency: the application's thread
-// ------------------------------------------------------------
-
-// A transport that does not wait for the clock adds nothing here, but its readers' pipelines do, so
-// that all of this pipeline waits for the same instant. Where packets come back the pipeline has
-// sinks behind them, which answer for that.
-bool Sink::query_latency(GstQuery* query) {
-  latency_told_ = false;
-  if (!gst_pad_peer_query(pad(), query)) return false;
-  gboolean live = FALSE;
-  GstClockTime min = 0;
-  GstClockTime max = GST_CLOCK_TIME_NONE;
-  gst_query_parse_latency(query, &live, &min, &max);
-  if (endpoint_ && !endpoint_->is_attached(Side::src)) {
-    const auto readers = readers_.all();
-    for (const auto& reader : readers) {
-      const GstClockTime latency = reader->latency;
-      min = std::max(min, readers.size() > 1 ? std::min(latency, kMostLatency) : latency);
-    }
-  }
-  if (GST_CLOCK_TIME_IS_VALID(max)) max = std::max(min, max);
-  gst_query_set_latency(query, live, min, max);
-  return true;
-}
-
-void Sink::set_latency(GstEvent* event) {
-  GstClockTime latency = 0;
-  gst_event_parse_latency(event, &latency);
-  if (own_latency_.exchange(latency) == latency) return;
-  for (const auto& reader : readers_.all()) exchange_.tell(reader->link, Notice::latency, {});
 }
 
 }  // namespace gstmmap

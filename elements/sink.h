@@ -19,6 +19,7 @@
 
 #include "elements/counters.h"
 #include "elements/exchange.h"
+#include "elements/patience.h"
 #include "elements/payload.h"
 #include "elements/postbox.h"
 #include "elements/readers.h"
@@ -129,7 +130,15 @@ class Sink final : public mmaplink::EndpointUser {
   mmaplink::Limits limits_for(const Reader& reader) const;
   bool has_stopped(Reader& reader, bool others_are_done);
   bool wait_for_eos_done(const Readers::List& readers, uint32_t seqnum);
-  bool ask(Reader& reader, GstQuery* query);
+  using Question = std::shared_ptr<GstQuery>;
+  struct Answered {
+    Readers::One reader;
+    Question query;
+  };
+  using Answers = std::vector<Answered>;
+  Answers ask(const Readers::List& readers, const std::function<Question()>& make);
+  bool send_question(Reader& reader, GstQuery* query, Exchange::Bytes bytes);
+  bool accept_caps(GstQuery* query);
   void ask_then(const Readers::One& reader, GstQuery* query, std::function<void(GstQuery*)> then);
   bool take_answer(Reader& reader, const std::optional<Exchange::Answer>& answer, GstQuery* query);
   GstCaps* readers_caps(GstCaps* filter);
@@ -148,6 +157,7 @@ class Sink final : public mmaplink::EndpointUser {
   Readers joining_;                           // that the worker has not greeted yet
   Readers readers_;
   Requests requests_;
+  Patience patience_;
   Postbox postbox_;
   Exchange exchange_;
 

@@ -132,7 +132,7 @@ class Source final : public mmaplink::EndpointUser {
   bool delivered_ = false;  // anything, over the current link
   StreamOrder order_;       // of the current link
   Stickies stickies_;
-  uint32_t handled_ = 0;    // the kick that was looked into last
+  uint32_t handled_ = 0;  // the kick that was looked into last
   std::optional<mmaplink::Deadline> pending_since_;
   std::optional<mmaplink::Deadline> eos_since_;  // that is wanted, and nothing has come
   uint64_t buffers_at_eos_ = 0;

@@ -78,6 +78,15 @@ class Blocked {
   std::vector<std::string> seen_;
 };
 
+// For a custom event of that name; those before it are dropped.
+void wait_upstream(const Harness& sink, const char* name) {
+  for (;;) {
+    const test::Ref<GstEvent> event(gst_harness_pull_upstream_event(sink.get()));
+    fail_unless(event != nullptr, "no event %s came", name);
+    if (gst_event_has_name(event.get(), name)) return;
+  }
+}
+
 Bytes custom_event(const char* name) {
   GstEvent* event = gst_event_new_custom(GST_EVENT_CUSTOM_UPSTREAM, gst_structure_new_empty(name));
   const auto bytes = gstmmap::encode_event(event);
@@ -248,6 +257,29 @@ void ask_latency(const Harness& harness) {
 
 }  // namespace
 
+// One that never answers, and says something else each time, so that it is asked again. Others wait
+// for it for a second, and a twentieth of the time then.
+TEST(questions_that_one_of_two_does_not_answer_hold_up_nobody) {
+  const Scene scene;
+  Play play(scene);
+  ForgedPeer peer(scene.path());
+  peer.join(play.sink);
+  const gint64 begin = g_get_monotonic_time();
+  const auto is_open = [&] { return g_get_monotonic_time() - begin < 10 * G_TIME_SPAN_SECOND; };
+  int asked = 0;
+  for (; asked < 40 && is_open(); ++asked) {
+    const size_t before = peer.questions().size();
+    const test::Ref<GstCaps> caps(gst_pad_peer_query_caps(play.sink.get()->srcpad, nullptr));
+    // The other one's answer counts.
+    fail_unless(caps != nullptr && !gst_caps_is_empty(caps.get()));
+    fail_unless(test::becomes([&] { return peer.look() && peer.questions().size() > before; }));
+    peer.note(kForSink | static_cast<uint32_t>(Notice::event), custom_event("something"));
+    wait_upstream(play.sink, "something");
+    play.step();
+  }
+  fail_unless(asked == 40, "%d questions in 10 s", asked);
+}
+
 // An application that does not look is told once; when it has looked, again.
 TEST(latencies_said_without_end_are_one_message) {
   const Scene scene;
@@ -264,10 +296,7 @@ TEST(latencies_said_without_end_are_one_message) {
       gst_event_unref(event);
     }
     peer.note(kForSink | static_cast<uint32_t>(Notice::event), custom_event("last"));
-    test::Ref<GstEvent> event;
-    do event.reset(gst_harness_pull_upstream_event(play.sink.get()));
-    while (event != nullptr && !gst_event_has_name(event.get(), "last"));
-    fail_unless(event != nullptr);
+    wait_upstream(play.sink, "last");
     fail_unless_equals_int(count_messages(play.sink, GST_MESSAGE_LATENCY), 1);
   }
   // What others see later by one of several.
@@ -323,10 +352,7 @@ TEST(joiners_that_do_not_answer_are_waited_for_by_nobody) {
     fail_unless(gst_harness_push_upstream_event(
         reader->get(),
         gst_event_new_custom(GST_EVENT_CUSTOM_UPSTREAM, gst_structure_new_empty("asked"))));
-    test::Ref<GstEvent> event;
-    do event.reset(gst_harness_pull_upstream_event(play.sink.get()));
-    while (event != nullptr && !gst_event_has_name(event.get(), "asked"));
-    fail_unless(event != nullptr);
+    wait_upstream(play.sink, "asked");
   }
   play.step();
   late.pull();
