@@ -40,18 +40,21 @@ OnDisconnect Settings::resolved_on_disconnect() const {
 void install_common_properties(GObjectClass* klass, Role role) {
   const auto fixed = static_cast<GParamFlags>(G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS |
                                               GST_PARAM_MUTABLE_READY);
+  // Where the elements meet is decided from NULL to READY.
+  const auto place = static_cast<GParamFlags>(G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS);
   g_object_class_install_property(
       klass, PROP_SOCKET_PATH,
       g_param_spec_string("socket-path", "Socket path",
                           "Path of the control socket, where both processes meet (required; at "
-                          "most 107 bytes)",
-                          nullptr, fixed));
+                          "most 107 bytes; to be set in NULL)",
+                          nullptr, place));
   g_object_class_install_property(
       klass, PROP_ROLE,
       g_param_spec_enum("role", "Role",
                         "Who listens and who connects, whichever way the data goes. An mmapsink "
-                        "and an mmapsrc with the same socket-path and role share one link",
-                        gst_mmap_role_get_type(), static_cast<gint>(role), fixed));
+                        "and an mmapsrc with the same socket-path and role share one link (to be "
+                        "set in NULL)",
+                        gst_mmap_role_get_type(), static_cast<gint>(role), place));
   g_object_class_install_property(
       klass, PROP_MMAP,
       g_param_spec_string("mmap", "Mmap",

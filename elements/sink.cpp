@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "elements/gstmmapsrc.h"
 #include "gst/gstmmapmemory-private.h"
@@ -70,6 +71,10 @@ void Sink::close() {
 }
 
 bool Sink::start() {
+  if (auto good = read_again(element(), settings, active_); !good) {
+    post_error(element(), good.error());
+    return false;
+  }
   set_sender(Sender::make(active_.max_memory, timeout_of(active_.peer_timeout)));
   sender_->on_no_memory([this](const Error& why) { post_error(element(), why); });
   allocator_ = allocator_new(sender_, WhenFull::wait);
@@ -111,6 +116,7 @@ void Sink::stop() {
   gst_clear_object(&allocator_);
   ready_readers_.clear();
   readers_.clear();
+  joining_.clear();
 }
 
 void Sink::unlock() {
@@ -232,9 +238,10 @@ mmaplink::Limits Sink::limits_for(const Reader& reader) const {
   mmaplink::Limits limits{active_.max_buffers, active_.leaky};
   if (ready_readers_.size() > 1)
     limits.passes_over = [this, &reader] {
-      return std::any_of(ready_readers_.begin(), ready_readers_.end(), [&](const auto& other) {
-        return other.get() != &reader && other->link->alive() && !other->is_passed_over() &&
-               other->link->send_lane().unread() < active_.max_buffers;
+      return std::any_of(ready_readers_.begin(), ready_readers_.end(), [&](const auto& one) {
+        const auto other = one.lock();
+        return other && other.get() != &reader && other->link->alive() &&
+               !other->is_passed_over() && other->link->send_lane().unread() < active_.max_buffers;
       });
     };
   return limits;
@@ -309,7 +316,7 @@ bool Sink::send_event(GstEvent* event) {
     if (flow == GST_FLOW_EOS || flow == GST_FLOW_ERROR) return true;  // nobody to tell
     if (flow != GST_FLOW_OK) return false;
   }
-  const auto now = addressees();
+  auto now = addressees();
   for (const auto& reader : now) {
     if (type == GST_EVENT_CAPS) reader->waits_until = 0;
     if (!reader->has_stickies && !waits) continue;
@@ -317,7 +324,7 @@ bool Sink::send_event(GstEvent* event) {
     if (send_event_to(*reader, event) == Published::interrupted) return false;
   }
   if (type != GST_EVENT_EOS) return true;
-  return wait_for_eos_done(now, gst_event_get_seqnum(event));
+  return wait_for_eos_done(std::move(now), gst_event_get_seqnum(event));
 }
 
 // Whether nobody waits for this one's EOS any longer. A reader alone is waited for, as a sink is
@@ -332,7 +339,8 @@ bool Sink::has_stopped(Reader& reader, bool others_are_done) {
 }
 
 // EOS is posted here when it has gone through over there.
-bool Sink::wait_for_eos_done(const Readers::List& told, uint32_t seqnum) {
+bool Sink::wait_for_eos_done(Readers::List open, uint32_t seqnum) {
+  const size_t told = open.size();
   for (;;) {
     const uint32_t seen = sender_->kick().value();
     if (sender_->interrupted()) {
@@ -340,13 +348,12 @@ bool Sink::wait_for_eos_done(const Readers::List& told, uint32_t seqnum) {
       continue;
     }
     const auto now = readers_.all();
-    Readers::List open = told;
     std::erase_if(open, [&](const auto& reader) {
       // One that is not there any more has nothing left to say.
       return std::find(now.begin(), now.end(), reader) == now.end() || reader->eos_done == seqnum ||
              reader->took_enough;
     });
-    const bool others_are_done = open.size() < told.size();
+    const bool others_are_done = open.size() < told;
     std::erase_if(open, [&](const auto& reader) { return has_stopped(*reader, others_are_done); });
     if (open.empty()) return true;
     const std::array words{sender_->kick().word(seen)};
@@ -474,7 +481,8 @@ GstFlowReturn Sink::send_buffer(GstBuffer* buffer) {
   if (ready_changes_ != changes) {
     const GstFlowReturn flow = wait_ready();
     if (flow != GST_FLOW_OK) return flow;
-    ready_readers_ = addressees();
+    const auto now = addressees();
+    ready_readers_.assign(now.begin(), now.end());
     ready_changes_ = changes;
   }
   if (ready_readers_.empty()) {
@@ -495,7 +503,9 @@ GstFlowReturn Sink::send_buffer(GstBuffer* buffer) {
     Counters::add(counters_.bytes_copied, size);
   }
   bool dropped = false;
-  for (const auto& reader : ready_readers_) {
+  for (const auto& one : ready_readers_) {
+    const auto reader = one.lock();
+    if (!reader) continue;
     const GstFlowReturn flow = send_to(*reader, buffer, dropped);
     if (flow != GST_FLOW_OK) return flow;
   }

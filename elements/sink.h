@@ -129,7 +129,7 @@ class Sink final : public mmaplink::EndpointUser {
   mmaplink::Sender::Published send_event_to(Reader& reader, GstEvent* event);
   mmaplink::Limits limits_for(const Reader& reader) const;
   bool has_stopped(Reader& reader, bool others_are_done);
-  bool wait_for_eos_done(const Readers::List& readers, uint32_t seqnum);
+  bool wait_for_eos_done(Readers::List open, uint32_t seqnum);
   using Question = std::shared_ptr<GstQuery>;
   struct Answered {
     Readers::One reader;
@@ -180,8 +180,8 @@ class Sink final : public mmaplink::EndpointUser {
   TimeBase time_;
   uint64_t base_time_ = mmaplink::kNoBaseTime;
   Payload payload_;
-  Readers::List ready_readers_;  // as of …
-  uint64_t ready_changes_ = 0;   // … this count of changes_; 0: not ready
+  std::vector<std::weak_ptr<Reader>> ready_readers_;  // as of …
+  uint64_t ready_changes_ = 0;                        // … this count of changes_; 0: not ready
 
   Counters counters_;
 };

@@ -17,6 +17,8 @@ namespace {
 
 // What the way through the link may take at most, as a rule: a hundred times what it usually does.
 constexpr GstClockTime kTransport = GST_MSECOND;
+// Links of peers that are gone, with what they had sent before.
+constexpr size_t kMostUnread = 16;
 
 }  // namespace
 
@@ -55,8 +57,16 @@ void Source::on_disconnected(const std::shared_ptr<Link>& link, const Error& why
   exchange_.on_disconnected(link);
   {
     const std::lock_guard lock(mutex_);
-    for (auto& connection : connections_)
+    size_t unread = 0;
+    for (auto& connection : connections_) {
       if (connection.link == link) connection.lost = why;
+      unread += connection.lost && !connection.is_read;
+    }
+    // Senders come and go, and nobody reads what they have sent: in PAUSED, or behind one that is
+    // read slowly.
+    if (unread > kMostUnread)
+      std::erase_if(connections_,
+                    [&](const auto& one) { return one.link == link && !one.is_read; });
   }
   kick_.kick();
   emit_client_signal(element_, "client-disconnected", link->peer());

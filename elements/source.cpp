@@ -78,6 +78,10 @@ void Source::close() {
 }
 
 bool Source::start() {
+  if (auto good = read_again(element_, settings, active_); !good) {
+    post_error(element_, good.error());
+    return false;
+  }
   {
     const std::lock_guard lock(mutex_);
     connections_.clear();
@@ -164,10 +168,13 @@ GstStructure* Source::stats() const {
 // The link to read from: the first whose peer sends, or has sent and is gone.
 std::shared_ptr<Link> Source::pick() {
   const std::lock_guard lock(mutex_);
-  for (const auto& connection : connections_)
-    if (connection.lost || connection.link->peer_lanes().sends ||
-        !connection.link->receive_lane()->empty())
-      return connection.link;
+  for (auto& connection : connections_) {
+    if (!connection.lost && !connection.link->peer_lanes().sends &&
+        connection.link->receive_lane()->empty())
+      continue;
+    connection.is_read = true;
+    return connection.link;
+  }
   return nullptr;
 }
 

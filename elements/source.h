@@ -42,7 +42,7 @@ class Source final : public mmaplink::EndpointUser {
  public:
   Source(GstElement* element, GstPad* pad);
 
-  SourceSettings settings;  // under the object lock; copied by open()
+  SourceSettings settings;  // under the object lock; copied by open() and start()
 
   bool open();   // NULL → READY
   void close();  // READY → NULL
@@ -76,6 +76,7 @@ class Source final : public mmaplink::EndpointUser {
   struct Connection {
     std::shared_ptr<mmaplink::Link> link;
     std::optional<mmaplink::Error> lost;  // why, once it is
+    bool is_read = false;                 // the task has it, or had it
   };
 
   bool turn();
@@ -109,7 +110,7 @@ class Source final : public mmaplink::EndpointUser {
 
   GstElement* const element_;
   GstPad* const pad_;
-  SourceSettings active_;  // since open()
+  SourceSettings active_;  // since open(), and start()
   std::shared_ptr<mmaplink::Endpoint> endpoint_;
   mmaplink::Kick kick_;
   Postbox postbox_;

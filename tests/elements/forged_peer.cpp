@@ -311,8 +311,8 @@ void Play::run(const char* name, bool joins, const std::function<void(ForgedPeer
                 "%s: %d peers, %d buffers in flight", name, static_cast<int>(sink.stat("peers")),
                 static_cast<int>(sink.stat("in-flight")));
   }
-  // With frames: the streaming thread lets go of a reader with the next one.
-  check_nothing_left(name, until([&] { return nothing_left(before); }), before);
+  // Without another frame.
+  check_nothing_left(name, becomes([&] { return nothing_left(before); }), before);
   check_no_message(name, sink.bus());
   check_no_message(name, reader.bus());
 }

@@ -433,3 +433,23 @@ TEST(messages_that_nobody_reads_are_bounded) {
     fail_unless(came >= 1000 && came <= 1024, "%d", came);
   }
 }
+
+// Each has sent something before it went, and nobody reads any of it.
+TEST(senders_that_come_and_go_without_end_leave_little) {
+  const Scene scene;
+  const Harness source(scene.src("role=server"));
+  gst_element_set_state(source.element(), GST_STATE_PAUSED);
+  const auto before = Scene::open_now();
+  for (int i = 0; i < 200; ++i) {
+    ForgedPeer peer(scene.path());
+    peer.greet_server(kSends);
+    peer.begin_stream();
+    fail_unless(test::becomes([&] { return peer.look() && source.stat("peers") == 1; }));
+    peer.hang_up();
+    fail_unless(test::becomes([&] { return source.stat("peers") == 0; }));
+  }
+  const auto now = Scene::open_now();
+  // Of each link two halves and an arena.
+  fail_unless(now.mappings > before.mappings && now.mappings <= before.mappings + 3 * 16, "%s, %s",
+              before.text().c_str(), now.text().c_str());
+}
