@@ -422,6 +422,9 @@ bool Source::handle_caps(GstEvent* event) {
   GstCaps* caps = nullptr;
   gst_event_parse_caps(event, &caps);
   take_caps(caps);
+  // Pads still have the segment of a sender before, which had no caps. They go in this order, and
+  // a segment goes with a flush.
+  if (has_segment_without_caps()) flush_.flush();
   GstQuery* query = gst_query_new_allocation(caps, TRUE);
   gst_pad_push_event(pad_, event);
   tighten_.set_downstream_knows_video_meta(
@@ -429,6 +432,13 @@ bool Source::handle_caps(GstEvent* event) {
       gst_query_find_allocation_meta(query, GST_VIDEO_META_API_TYPE, nullptr));
   gst_query_unref(query);
   return true;
+}
+
+bool Source::has_segment_without_caps() const {
+  GstEvent* segment = gst_pad_get_sticky_event(pad_, GST_EVENT_SEGMENT, 0);
+  const bool has_segment = segment != nullptr;
+  gst_clear_event(&segment);
+  return has_segment && !gst_pad_has_current_caps(pad_);
 }
 
 // Raw frames are looked at where they lie. Whoever reads anything else (a parser, a demuxer) looks
@@ -453,6 +463,15 @@ void Source::keep_while_flushing(GstEvent* event) {
     GstCaps* caps = nullptr;
     gst_event_parse_caps(event, &caps);
     take_caps(caps);
+    // FLUSH_STOP takes it from all pads, and from ours it goes now.
+    if (has_segment_without_caps())
+      gst_pad_sticky_events_foreach(
+          pad_,
+          [](GstPad*, GstEvent** kept, gpointer) -> gboolean {
+            if (GST_EVENT_TYPE(*kept) == GST_EVENT_SEGMENT) gst_clear_event(kept);
+            return TRUE;
+          },
+          nullptr);
   }
   if (GST_EVENT_IS_STICKY(event) && type != GST_EVENT_EOS && type != GST_EVENT_SEGMENT)
     gst_pad_store_sticky_event(pad_, event);

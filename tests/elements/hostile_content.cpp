@@ -9,6 +9,7 @@
 #include "tests/elements/forged_peer.h"
 
 using gstmmap::FlushStart;
+using gstmmap::FlushStop;
 using gstmmap::Item;
 using gstmmap::Notice;
 using mmaplink::Descriptor;
@@ -211,6 +212,31 @@ TEST(streams_out_of_order_end_the_link) {
        }},
   };
   for (const auto& [name, does] : all) test::attack_source(name, does, "a stream out of order");
+}
+
+// The end of a flush that another one has overtaken is none, and what comes then is of the next.
+TEST(caps_in_a_flush_without_any_before) {
+  const Scene scene;
+  const Harness source(scene.src("role=server"));
+  source.play();
+  ForgedPeer peer(scene.path());
+  peer.greet_server(kSends);
+  peer.publish_event(gst_event_new_stream_start("forged"));
+  peer.publish_event(segment_event());
+  peer.announce(1, 64 << 10);
+  peer.publish_number(0);
+  fail_unless_equals_uint64(source.pull_number(), 0);
+  peer.note(static_cast<uint32_t>(Notice::flush_start), gstmmap::encode(FlushStart{2, 5}));
+  source.pull_event(GST_EVENT_FLUSH_START);
+  publish(peer, Item::flush_stop, gstmmap::encode(FlushStop{1, 4, 0}));
+  peer.publish_event(caps_event(test::kVideo));
+  peer.publish_event(segment_event());
+  publish(peer, Item::flush_stop, gstmmap::encode(FlushStop{2, 5, 0}));
+  source.pull_event(GST_EVENT_FLUSH_STOP);
+  peer.publish_event(segment_event());
+  peer.publish_number(1);
+  fail_unless_equals_uint64(source.pull_number(), 1);
+  fail_unless(peer.look(), "%s", peer.refusal().c_str());
 }
 
 namespace {
