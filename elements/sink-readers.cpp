@@ -145,7 +145,8 @@ void Sink::on_note(const std::shared_ptr<Link>& link, const Note& note) {
     case Notice::eos_done: {
       const auto seqnum = decode_seqnum(note.bytes);
       good = seqnum.has_value();
-      if (good && reader) reader->eos_done = *seqnum;
+      if (!good || *seqnum == GST_SEQNUM_INVALID || *seqnum != eos_sent_) break;
+      if (reader) reader->eos_done = *seqnum;
       const std::lock_guard lock(mutex_);
       done_ = true;
       break;

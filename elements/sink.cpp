@@ -87,6 +87,7 @@ bool Sink::start() {
   counters_.reset();
   own_latency_ = 0;
   latency_told_ = false;
+  eos_sent_ = GST_SEQNUM_INVALID;
   client_changed_ = false;
   newest_pts_ = GST_CLOCK_TIME_NONE;
   {
@@ -309,6 +310,7 @@ bool Sink::send_event(GstEvent* event) {
   const GstEventType type = GST_EVENT_TYPE(event);
   if (type == GST_EVENT_STREAM_START && client_changed_.exchange(false)) forget_other_client();
   if (type == GST_EVENT_SEGMENT || type == GST_EVENT_CAPS) look_at_time_ = true;
+  if (type == GST_EVENT_EOS) eos_sent_ = gst_event_get_seqnum(event);
   // Sticky events are sent to whoever comes later; what is not must not get lost.
   const bool waits = type == GST_EVENT_EOS || (is_client() && !GST_EVENT_IS_STICKY(event));
   if (waits && encode_event(event)) {
@@ -389,6 +391,7 @@ void Sink::flush_stop(GstEvent* event) {
   }
   has_preroll_lock_ = false;
   look_at_time_ = true;
+  eos_sent_ = GST_SEQNUM_INVALID;
   requests_.forget();
   newest_pts_ = GST_CLOCK_TIME_NONE;
   for (const auto& reader : readers_.all())

@@ -14,6 +14,7 @@
 
 namespace test {
 
+using gstmmap::Notice;
 using mmaplink::Descriptor;
 using mmaplink::Fd;
 using mmaplink::Hello;
@@ -79,7 +80,7 @@ std::vector<const Note*> ForgedPeer::questions() const {
   std::vector<const Note*> all;
   for (size_t i = declined_; i < messages.size(); ++i) {
     const auto* asked = std::get_if<Note>(&messages[i]);
-    if (asked != nullptr && asked->kind == static_cast<uint32_t>(gstmmap::Notice::query))
+    if (asked != nullptr && (asked->kind & ~kForSink) == static_cast<uint32_t>(Notice::query))
       all.push_back(asked);
   }
   return all;
@@ -90,7 +91,8 @@ int ForgedPeer::decline() {
   for (const Note* asked : all) {
     std::vector<std::byte> no(asked->bytes.begin(), asked->bytes.begin() + 4);
     no.push_back(std::byte{0});
-    note(kForSink | static_cast<uint32_t>(gstmmap::Notice::answer), std::move(no));
+    // By whichever side it was for, to the other one over there.
+    note((~asked->kind & kForSink) | static_cast<uint32_t>(Notice::answer), std::move(no));
   }
   declined_ = messages.size();
   return static_cast<int>(all.size());

@@ -331,6 +331,18 @@ TEST(who_dies_while_it_is_told_of_has_gone) {
   fail_unless_equals_int(count.came, 1);
 }
 
+// Of a stream that has not ended: a sink that is to say when nobody reads any more says so.
+TEST(the_end_of_a_stream_is_not_for_its_reader_to_say) {
+  const Scene scene;
+  const Harness sink(scene.sink("on-disconnect=error"));
+  ForgedPeer peer(scene.path());
+  peer.join(sink);
+  for (const uint32_t seqnum : {0u, 1u, 77u})
+    peer.note(kForSink | static_cast<uint32_t>(Notice::eos_done), gstmmap::encode(seqnum));
+  peer.hang_up();
+  sink.wait_error();
+}
+
 // They are more than there may be connections, where we may have as many ourselves.
 TEST(thousands_that_say_nothing) {
   const Scene scene;
