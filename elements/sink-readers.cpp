@@ -247,8 +247,9 @@ bool Sink::handle_notice(const std::shared_ptr<Link>& link, Notice kind,
     }
     case Notice::flushes: {
       const auto parts = split_id(bytes);
-      if (parts) exchange_.answer(link, parts->id, true, encode(flushes_.load()));
-      return parts.has_value();
+      if (!parts || !parts->bytes.empty()) return false;
+      exchange_.answer(link, parts->id, true, encode(flushes_.load()));
+      return true;
     }
     case Notice::query:
       return answer_query(link, bytes);
