@@ -170,7 +170,7 @@ class Sink final : public mmaplink::EndpointUser {
   std::atomic<bool> look_at_time_{true};
   std::atomic<uint32_t> flushes_{0};
   std::atomic<uint32_t> eos_sent_{GST_SEQNUM_INVALID};  // seqnum of the last
-  mmaplink::Allowance messages_{100, 200};   // from a server; the endpoint's thread's
+  mmaplink::Allowance messages_{100, 200};              // from a server; the endpoint's thread's
   std::atomic<bool> client_changed_{false};  // of a two-way server, since the last STREAM_START
   std::atomic<GstClockTime> own_latency_{0};
   std::atomic<bool> latency_told_{false};  // to the pipeline, which has not asked since
