@@ -2,6 +2,8 @@
 
 #include <mutex>
 
+#include "elements/top.h"
+
 namespace gstmmap {
 
 // Shared with the signal, whose handler may be running while it is disconnected.
@@ -12,12 +14,8 @@ struct BusWatch::Watcher {
 
 void BusWatch::start(GstElement* element, See see) {
   stop();
-  GstObject* top = GST_OBJECT(gst_object_ref(element));
-  while (GstObject* parent = gst_object_get_parent(top)) {
-    gst_object_unref(top);
-    top = parent;
-  }
-  bus_ = gst_element_get_bus(GST_ELEMENT(top));
+  GstElement* top = top_of(element);
+  bus_ = gst_element_get_bus(top);
   gst_object_unref(top);
   if (bus_ == nullptr) return;
   watcher_ = std::make_shared<Watcher>();

@@ -3,6 +3,8 @@
 #include <chrono>
 #include <utility>
 
+#include "elements/top.h"
+
 namespace gstmmap {
 
 namespace {
@@ -22,12 +24,7 @@ GstEvent* with_seqnum(GstEvent* event, uint32_t seqnum) {
 class StateLock {
  public:
   StateLock(GstElement* element, bool is_needed) {
-    if (!is_needed) return;
-    top_ = GST_ELEMENT(gst_object_ref(element));
-    while (GstObject* parent = gst_object_get_parent(GST_OBJECT(top_))) {
-      gst_object_unref(top_);
-      top_ = GST_ELEMENT(parent);
-    }
+    if (is_needed) top_ = top_of(element);
   }
   StateLock(const StateLock&) = delete;
   StateLock& operator=(const StateLock&) = delete;

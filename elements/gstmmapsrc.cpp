@@ -24,6 +24,7 @@
 #include <memory>
 
 #include "elements/source.h"
+#include "elements/top.h"
 #include "elements/uri.h"
 
 GST_DEBUG_CATEGORY(gst_mmap_src_debug);
@@ -152,11 +153,7 @@ static GstStateChangeReturn change_state(GstElement* element, GstStateChange tra
 // pipeline is asked to seek, one after the other, and a pad that still flushes would refuse: in one
 // pipeline all of it is over when the first seek returns.
 static void wait_for_flush_of_others(GstElement* element) {
-  auto* top = GST_ELEMENT(gst_object_ref(element));
-  while (GstObject* parent = gst_object_get_parent(GST_OBJECT(top))) {
-    gst_object_unref(top);
-    top = GST_ELEMENT(parent);
-  }
+  GstElement* top = gstmmap::top_of(element);
   if (GST_IS_BIN(top)) {
     GstIterator* all = gst_bin_iterate_all_by_element_factory_name(GST_BIN(top), "mmapsrc");
     const GstIteratorForeachFunction wait = [](const GValue* item, gpointer self) {

@@ -3,6 +3,8 @@
 #include <array>
 #include <cctype>
 
+#include "elements/top.h"
+
 using mmaplink::Endpoint;
 using mmaplink::Error;
 using mmaplink::Failure;
@@ -250,15 +252,13 @@ static bool has_partner(GstIterator* iterator, GType type, const Settings& setti
 Endpoint::Key endpoint_key(GstElement* self, const Settings& settings, GType partner) {
   Endpoint::Key key{*settings.socket_path, settings.role, nullptr};
   if (settings.role == Role::server) return key;
-  GstObject* bin = gst_element_get_parent(self);
+  GstObject* bin = gst_object_get_parent(GST_OBJECT(self));
   if (bin == nullptr) return key;
   if (GST_IS_BIN(bin) && has_partner(gst_bin_iterate_elements(GST_BIN(bin)), partner, settings)) {
     key.group = bin;
   } else {
-    while (GstObject* parent = gst_object_get_parent(bin)) {
-      gst_object_unref(bin);
-      bin = parent;
-    }
+    gst_object_unref(bin);
+    bin = GST_OBJECT(top_of(self));
     if (GST_IS_BIN(bin) && has_partner(gst_bin_iterate_recurse(GST_BIN(bin)), partner, settings))
       key.group = bin;
   }

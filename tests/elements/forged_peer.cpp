@@ -235,6 +235,17 @@ Fd ForgedServer::accept() {
 
 // --- good ones meanwhile ------------------------------------------------------------------------
 
+// Where it listens once it plays.
+static std::string path_of(const Harness& source, const Scene& scene) {
+  source.play();
+  return scene.path();
+}
+
+Feed::Feed(const Scene& scene) : source(scene.src("role=server")), peer(path_of(source, scene)) {
+  peer.greet_server(kSends);
+  arena = peer.begin_stream();
+}
+
 Play::Play(const Scene& scene, const std::string& properties)
     : sink(scene.sink("leaky-type=downstream " + properties)),
       reader(scene.src()),

@@ -123,6 +123,16 @@ class Play {
   guint64 next_ = 0;
 };
 
+// A source that is a server, and a peer that sends to it: a stream has begun.
+class Feed {
+ public:
+  explicit Feed(const Scene& scene);
+
+  Harness source;
+  ForgedPeer peer;
+  std::byte* arena = nullptr;  // number 1, the peer's
+};
+
 // What a sender does to a source, once as its client and once as its server. The peer is hung up on
 // with these words. A server goes on, and a good client's frames come; a client has one error.
 void attack_source(const char* name, const std::function<void(ForgedPeer&)>& does,

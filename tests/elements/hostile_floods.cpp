@@ -10,6 +10,7 @@
 
 using gstmmap::Notice;
 using mmaplink::Note;
+using test::Feed;
 using test::ForgedPeer;
 using test::ForgedServer;
 using test::Harness;
@@ -191,8 +192,11 @@ void flood_upstream(std::vector<GstEvent*> events, double at_once, double per_se
   for (size_t i = 0; i < 5000 && peer.look(); ++i) {
     peer.note(kForSink | static_cast<uint32_t>(Notice::event), all[i % all.size()]);
     if (i % 100 != 0) continue;
-    play.step();
-    g_usleep(10'000);
+    // The stream goes on meanwhile.
+    const gint64 due = begin + static_cast<gint64>(i) * G_TIME_SPAN_SECOND / 10'000;
+    do {
+      play.step();
+    } while (g_get_monotonic_time() < due);
   }
   look();
   const double seconds = static_cast<double>(g_get_monotonic_time() - begin) / G_TIME_SPAN_SECOND;
@@ -316,22 +320,18 @@ TEST(latencies_said_without_end_are_one_message) {
 
 TEST(latencies_of_a_sender_are_one_message) {
   const Scene scene;
-  const Harness source(scene.src("role=server"));
-  source.play();
-  ForgedPeer peer(scene.path());
-  peer.greet_server(kSends);
-  peer.begin_stream();
-  peer.publish_number(1);
-  fail_unless_equals_uint64(source.pull_number(), 1);
-  count_messages(source, GST_MESSAGE_LATENCY);
-  for (int i = 0; i < 100; ++i) peer.note(static_cast<uint32_t>(Notice::latency), {});
+  Feed feed(scene);
+  feed.peer.publish_number(1);
+  fail_unless_equals_uint64(feed.source.pull_number(), 1);
+  count_messages(feed.source, GST_MESSAGE_LATENCY);
+  for (int i = 0; i < 100; ++i) feed.peer.note(static_cast<uint32_t>(Notice::latency), {});
   // In order with those.
   GstEvent* event =
       gst_event_new_custom(GST_EVENT_CUSTOM_DOWNSTREAM_OOB, gst_structure_new_empty("last"));
-  peer.note(static_cast<uint32_t>(Notice::event), *gstmmap::encode_event(event));
+  feed.peer.note(static_cast<uint32_t>(Notice::event), *gstmmap::encode_event(event));
   gst_event_unref(event);
-  source.pull_event(GST_EVENT_CUSTOM_DOWNSTREAM_OOB);
-  fail_unless_equals_int(count_messages(source, GST_MESSAGE_LATENCY), 1);
+  feed.source.pull_event(GST_EVENT_CUSTOM_DOWNSTREAM_OOB);
+  fail_unless_equals_int(count_messages(feed.source, GST_MESSAGE_LATENCY), 1);
 }
 
 // Many who want to read, and do not say whether they take the stream. Nobody waits for them, who
@@ -414,19 +414,16 @@ TEST(messages_of_a_server_are_bounded) {
 // Where nobody reads them.
 TEST(messages_that_nobody_reads_are_bounded) {
   const Scene scene;
-  const Harness source(scene.src("role=server"));
-  source.play();
-  ForgedPeer peer(scene.path());
-  peer.greet_server(kSends);
-  peer.begin_stream();
+  Feed feed(scene);
   const auto end_segments = [&] {
     for (int i = 0; i < 2000; ++i) {
-      peer.publish_event(gst_event_new_segment_done(GST_FORMAT_TIME, i));
-      fail_unless(test::becomes([&] { return peer.own().head - peer.theirs().taken < 100; }));
+      feed.peer.publish_event(gst_event_new_segment_done(GST_FORMAT_TIME, i));
+      fail_unless(
+          test::becomes([&] { return feed.peer.own().head - feed.peer.theirs().taken < 100; }));
     }
-    fail_unless(test::becomes([&] { return peer.theirs().taken == peer.own().head; }));
-    while (GstEvent* event = gst_harness_try_pull_event(source.get())) gst_event_unref(event);
-    return count_messages(source, GST_MESSAGE_SEGMENT_DONE);
+    fail_unless(test::becomes([&] { return feed.peer.theirs().taken == feed.peer.own().head; }));
+    while (GstEvent* event = gst_harness_try_pull_event(feed.source.get())) gst_event_unref(event);
+    return count_messages(feed.source, GST_MESSAGE_SEGMENT_DONE);
   };
   for (int i = 0; i < 2; ++i) {
     const int came = end_segments();

@@ -13,6 +13,7 @@ using mmaplink::Descriptor;
 using mmaplink::ExtraFrom;
 using mmaplink::kReceipts;
 using mmaplink::kSlots;
+using test::Feed;
 using test::ForgedPeer;
 using test::Harness;
 using test::kSends;
@@ -248,21 +249,17 @@ GstPadProbeReturn one_more(GstPad*, GstPadProbeInfo* info, gpointer peer) {
 // Its memory is still there: it could keep its reader to itself for ever.
 TEST(nothing_comes_from_a_peer_that_is_gone) {
   const Scene scene;
-  const Harness source(scene.src("role=server"));
-  source.play();
-  ForgedPeer peer(scene.path());
-  peer.greet_server(kSends);
-  peer.begin_stream();
-  GstPad* pad = gst_element_get_static_pad(source.element(), "src");
-  gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_BUFFER, one_more, &peer, nullptr);
+  Feed feed(scene);
+  GstPad* pad = gst_element_get_static_pad(feed.source.element(), "src");
+  gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_BUFFER, one_more, &feed.peer, nullptr);
   gst_object_unref(pad);
-  peer.publish(frame());
-  for (int i = 0; i < 10; ++i) source.pull();
-  peer.hang_up();
+  feed.peer.publish(frame());
+  for (int i = 0; i < 10; ++i) feed.source.pull();
+  feed.peer.hang_up();
   const Harness good(scene.sink("role=client"));
   good.push_number(200);
   fail_unless(test::becomes([&] {
-    const test::Ref<GstBuffer> buffer(gst_harness_try_pull(source.get()));
+    const test::Ref<GstBuffer> buffer(gst_harness_try_pull(feed.source.get()));
     return buffer != nullptr && GST_BUFFER_OFFSET(buffer.get()) == 200;
   }));
 }
@@ -270,11 +267,7 @@ TEST(nothing_comes_from_a_peer_that_is_gone) {
 // Whatever does not decide about memory may be anything, and is a matter of that stream alone.
 TEST(times_flags_and_tickets_may_be_anything) {
   const Scene scene;
-  const Harness source(scene.src("role=server"));
-  source.play();
-  ForgedPeer peer(scene.path());
-  peer.greet_server(kSends);
-  peer.begin_stream();
+  Feed feed(scene);
   for (const uint64_t value : {uint64_t{0}, uint64_t{1}, uint64_t{1} << 63, kMost - 1, kMost}) {
     for (uint64_t Descriptor::*field :
          {&Descriptor::pts, &Descriptor::dts, &Descriptor::duration, &Descriptor::media_offset,
@@ -283,11 +276,11 @@ TEST(times_flags_and_tickets_may_be_anything) {
       Descriptor descriptor = frame();
       descriptor.*field = value;
       descriptor.flags = static_cast<uint32_t>(value);
-      peer.publish(descriptor);
-      fail_unless_equals_uint64(gst_buffer_get_size(source.pull().get()), test::kVideoSize);
+      feed.peer.publish(descriptor);
+      fail_unless_equals_uint64(gst_buffer_get_size(feed.source.pull().get()), test::kVideoSize);
     }
   }
-  fail_unless(peer.look());
+  fail_unless(feed.peer.look());
 }
 
 TEST(read_indices_are_checked) {

@@ -17,6 +17,7 @@ using mmaplink::Hello;
 using mmaplink::kVersion;
 using mmaplink::page_size;
 using mmaplink::Welcome;
+using test::Feed;
 using test::ForgedPeer;
 using test::ForgedServer;
 using test::Harness;
@@ -203,31 +204,27 @@ TEST(number_of_arenas_is_bounded) {
 // A number may serve again once it is retired, and not before. What lay in the first stays.
 TEST(arenas_are_renumbered) {
   const Scene scene;
-  const Harness source(scene.src("role=server"));
-  source.play();
-  ForgedPeer peer(scene.path());
-  peer.greet_server(kSends);
-  peer.begin_stream();
-  peer.publish_number(1);
-  const auto before = source.pull();
-  peer.send(mmaplink::ArenaRetired{1});
-  std::memset(peer.announce(1, 2 * kArenaSize), 2, 2 * kArenaSize);
+  Feed feed(scene);
+  feed.peer.publish_number(1);
+  const auto before = feed.source.pull();
+  feed.peer.send(mmaplink::ArenaRetired{1});
+  std::memset(feed.peer.announce(1, 2 * kArenaSize), 2, 2 * kArenaSize);
   // Not before it is seen that the number is another arena's.
-  fail_unless(test::becomes([&] { return source.stat("arena-bytes") == 2 * kArenaSize; }));
+  fail_unless(test::becomes([&] { return feed.source.stat("arena-bytes") == 2 * kArenaSize; }));
   mmaplink::Descriptor descriptor;
   descriptor.kind = 1;
   descriptor.extra_from = 1;
   descriptor.arena = 1;
   descriptor.size = test::kVideoSize;
   descriptor.media_offset = 2;
-  peer.publish(descriptor);
-  fail_unless_equals_uint64(source.pull_number(), 2);
+  feed.peer.publish(descriptor);
+  fail_unless_equals_uint64(feed.source.pull_number(), 2);
   GstMapInfo map;
   fail_unless(gst_buffer_map(before.get(), &map, GST_MAP_READ));
   fail_unless(map.data[0] == 1 && map.data[map.size - 1] == 1);
   gst_buffer_unmap(before.get(), &map);
-  peer.announce(1, kArenaSize);
-  fail_unless(peer.wait_hang_up() == "an arena was announced twice");
+  feed.peer.announce(1, kArenaSize);
+  fail_unless(feed.peer.wait_hang_up() == "an arena was announced twice");
 }
 
 // What a reader gets of ours is for reading.
@@ -255,22 +252,18 @@ TEST(readers_can_not_touch_our_memory) {
 // A sender that writes into its frame while it is read spoils that frame, and no other.
 TEST(a_frame_rewritten_while_it_is_read_spoils_no_other) {
   const Scene scene;
-  const Harness source(scene.src("role=server"));
-  source.play();
-  ForgedPeer peer(scene.path());
-  peer.greet_server(kSends);
-  std::byte* arena = peer.begin_stream();
+  Feed feed(scene);
   std::atomic<bool> over{false};
   std::thread rewrites([&] {  // frames of even numbers, for ever
-    for (int value = 0; !over; ++value) std::memset(arena, value & 0xff, test::kVideoSize);
+    for (int value = 0; !over; ++value) std::memset(feed.arena, value & 0xff, test::kVideoSize);
   });
   for (guint64 i = 0; i < 400; i += 2) {
-    peer.publish_number(i);
-    peer.publish_number(i + 1);
-    const auto spoilt = source.pull();
+    feed.peer.publish_number(i);
+    feed.peer.publish_number(i + 1);
+    const auto spoilt = feed.source.pull();
     fail_unless_equals_uint64(GST_BUFFER_OFFSET(spoilt.get()), i);
     fail_unless_equals_uint64(gst_buffer_get_size(spoilt.get()), test::kVideoSize);
-    fail_unless_equals_uint64(source.pull_number(), i + 1);
+    fail_unless_equals_uint64(feed.source.pull_number(), i + 1);
   }
   over = true;
   rewrites.join();
