@@ -120,7 +120,7 @@ class Sink final : public mmaplink::EndpointUser {
                                         std::span<const std::byte> bytes);
   mmaplink::Sender::Published send_event_to(Reader& reader, GstEvent* event);
   mmaplink::Limits limits_for(const Reader& reader) const;
-  bool has_stopped(Reader& reader, bool others_are_done);
+  bool has_stopped(Reader& reader, bool others_are_done) const;
   bool wait_for_eos_done(const Readers::List& readers, uint32_t seqnum);
   bool ask(Reader& reader, GstQuery* query);
   GstCaps* readers_caps(GstCaps* filter);

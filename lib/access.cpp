@@ -8,8 +8,8 @@
 #include <cerrno>
 #include <charconv>
 #include <cstdint>
-#include <cstring>
 #include <string_view>
+#include <system_error>
 
 #include "lib/socket.h"
 
@@ -79,7 +79,7 @@ Result<gid_t> group_named(const std::string& name) {
     buffer.resize(buffer.size() * 2);
   if (found != nullptr) return found->gr_gid;
   return Error{Failure::settings, "there is no group " + name +
-                                      (code != 0 ? std::string(": ") + std::strerror(code) : "")};
+                                      (code != 0 ? ": " + std::generic_category().message(code) : "")};
 }
 
 Result<std::vector<uid_t>> parse_uids(const std::string& text) {
