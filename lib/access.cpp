@@ -78,8 +78,9 @@ Result<gid_t> group_named(const std::string& name) {
          buffer.size() < kMostBuffer)
     buffer.resize(buffer.size() * 2);
   if (found != nullptr) return found->gr_gid;
-  return Error{Failure::settings, "there is no group " + name +
-                                      (code != 0 ? ": " + std::generic_category().message(code) : "")};
+  return Error{Failure::settings,
+               "there is no group " + name +
+                   (code != 0 ? ": " + std::generic_category().message(code) : "")};
 }
 
 Result<std::vector<uid_t>> parse_uids(const std::string& text) {
