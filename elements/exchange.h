@@ -3,8 +3,9 @@
 //
 // Owned by an element. Threads: the endpoint's hands in notices and never waits; any other asks and
 // waits, but not for ever; one thread of our own works off what came, each peer's in order and the
-// peers in turn, because whatever it calls in its pipeline may take locks and time. A peer that
-// dies ends the questions to it.
+// peers in turn, because whatever it calls in its pipeline may take locks and time. That one waits
+// for no peer: it goes on with one when its answer is there. A peer that dies ends the questions to
+// it.
 #pragma once
 
 #include <condition_variable>
@@ -59,6 +60,14 @@ class Exchange {
                             std::chrono::nanoseconds timeout,
                             const std::function<bool()>& given_up);
 
+  // By the worker, in between what that peer asks: `then` is called by it when the answer is there,
+  // or it is clear that none comes. What that peer asks meanwhile waits, and nobody else does.
+  using Then = std::function<void(const std::optional<Answer>&)>;
+  void ask_then(const Link& link, Notice kind, std::span<const std::byte> bytes,
+                std::chrono::nanoseconds timeout, Then then);
+  // The same after some time, in which nothing waits.
+  void later(const Link& link, std::chrono::nanoseconds time, std::function<void()> then);
+
   void answer(const Link& link, uint32_t id, bool good, std::span<const std::byte> bytes) const;
   // Sends a notice; hangs up where that fails because the peer does not read.
   bool tell(const Link& link, Notice kind, Bytes bytes) const;
@@ -73,12 +82,24 @@ class Exchange {
     Notice kind{};
     Bytes bytes;
   };
-  struct Tasks {  // of one peer, at least one
+  struct Step {
+    std::optional<uint32_t> question;
+    mmaplink::Deadline until;
+    Then then;
+  };
+  struct Tasks {  // of one peer: at least one, or a step
     Link link;
     std::deque<Task> list;
     size_t bytes = 0;
+    std::optional<Step> step = {};  // to go on with before them
   };
   void work();
+  Tasks& tasks_of(const Link& link);
+  bool is_due(const Step& step, const Link& link, mmaplink::Deadline now) const;
+  std::function<void()> take_turn(mmaplink::Deadline now);
+  void wait_for_turn(std::unique_lock<std::mutex>& lock);
+  void set_step(const Link& link, Step step);
+  std::optional<Answer> close(uint32_t id);
   void take_answer(const Link& link, std::span<const std::byte> bytes);
 
   const mmaplink::Side own_;

@@ -60,10 +60,11 @@ void FlushGate::forget() {
   changed_.notify_all();
 }
 
+// As flush(): a sender that is gone does not reset the time of others.
 void FlushGate::lost() {
   Lock lock(mutex_);
   forget();
-  if (on_) end(lock, gst_event_new_flush_stop(TRUE));
+  if (on_) end(lock, gst_event_new_flush_stop(FALSE));
 }
 
 void FlushGate::start(const FlushStart& flush) {

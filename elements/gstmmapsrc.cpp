@@ -148,6 +148,37 @@ static GstStateChangeReturn change_state(GstElement* element, GstStateChange tra
   return result;
 }
 
+// A file that comes over several links is flushed on all of them by a seek on one. Each sink of the
+// pipeline is asked to seek, one after the other, and a pad that still flushes would refuse: in one
+// pipeline all of it is over when the first seek returns.
+static void wait_for_flush_of_others(GstElement* element) {
+  auto* top = GST_ELEMENT(gst_object_ref(element));
+  while (GstObject* parent = gst_object_get_parent(GST_OBJECT(top))) {
+    gst_object_unref(top);
+    top = GST_ELEMENT(parent);
+  }
+  if (GST_IS_BIN(top)) {
+    GstIterator* all = gst_bin_iterate_all_by_element_factory_name(GST_BIN(top), "mmapsrc");
+    const GstIteratorForeachFunction wait = [](const GValue* item, gpointer self) {
+      auto* other = GST_ELEMENT(g_value_get_object(item));
+      if (other != self) source_of(other).wait_for_flush();
+    };
+    while (gst_iterator_foreach(all, wait, element) == GST_ITERATOR_RESYNC)
+      gst_iterator_resync(all);
+    gst_iterator_free(all);
+  }
+  gst_object_unref(top);
+}
+
+static gboolean send_upstream(GstElement* element, GstEvent* event) {
+  GstSeekFlags flags = GST_SEEK_FLAG_NONE;
+  if (GST_EVENT_TYPE(event) == GST_EVENT_SEEK)
+    gst_event_parse_seek(event, nullptr, nullptr, &flags, nullptr, nullptr, nullptr, nullptr);
+  const bool good = source_of(element).send_upstream(event);
+  if (good && (flags & GST_SEEK_FLAG_FLUSH) != 0) wait_for_flush_of_others(element);
+  return good;
+}
+
 // Sent to the element, not through a pad: gst-launch-1.0 -e, or an application that ends recording.
 static gboolean send_event(GstElement* element, GstEvent* event) {
   if (GST_EVENT_TYPE(event) == GST_EVENT_EOS) {
@@ -155,7 +186,7 @@ static gboolean send_event(GstElement* element, GstEvent* event) {
     gst_event_unref(event);
     return TRUE;
   }
-  if (GST_EVENT_IS_UPSTREAM(event)) return source_of(element).send_upstream(event);
+  if (GST_EVENT_IS_UPSTREAM(event)) return send_upstream(element, event);
   return GST_ELEMENT_CLASS(gst_mmap_src_parent_class)->send_event(element, event);
 }
 
@@ -173,7 +204,7 @@ static gboolean handle_query(GstPad* pad, GstObject* parent, GstQuery* query) {
 }
 
 static gboolean handle_upstream_event(GstPad*, GstObject* parent, GstEvent* event) {
-  return source_of(parent).send_upstream(event);
+  return send_upstream(GST_ELEMENT(parent), event);
 }
 
 static void gst_mmap_src_class_init(GstMmapSrcClass* klass) {

@@ -23,10 +23,12 @@ struct Reader {
   const std::shared_ptr<mmaplink::Link> link;
   std::atomic<uint32_t> eos_done{0};  // seqnum of the last EOS that went through; 0: none
   std::atomic<bool> took_enough{false};
-  std::atomic<bool> silent{false};    // it has left a question without an answer
-  std::atomic<uint64_t> latency{0};   // ns: its pipeline's
-  std::atomic<bool> is_known{false};  // the application has been told of it
-  std::atomic<bool> suits{true};      // what it takes is asked for, and decides
+  std::atomic<bool> silent{false};   // it has left a question without an answer
+  std::atomic<uint64_t> latency{0};  // ns: its pipeline's
+  // To the application: it is told by the worker first, and of the end by the endpoint's thread.
+  enum class Known { no, is_being_told, yes, has_gone };
+  std::atomic<Known> known{Known::no};
+  std::atomic<bool> suits{true};  // what it takes is asked for, and decides
   // For other caps than those it does not take: monotonic ns; 0: no more.
   std::atomic<uint64_t> waits_until{0};
   // Those of whoever has the pad's stream lock; any may look at the first.

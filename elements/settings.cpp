@@ -40,18 +40,21 @@ OnDisconnect Settings::resolved_on_disconnect() const {
 void install_common_properties(GObjectClass* klass, Role role) {
   const auto fixed = static_cast<GParamFlags>(G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS |
                                               GST_PARAM_MUTABLE_READY);
+  // Where the elements meet is decided from NULL to READY.
+  const auto place = static_cast<GParamFlags>(G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS);
   g_object_class_install_property(
       klass, PROP_SOCKET_PATH,
       g_param_spec_string("socket-path", "Socket path",
                           "Path of the control socket, where both processes meet (required; at "
-                          "most 107 bytes)",
-                          nullptr, fixed));
+                          "most 107 bytes; to be set in NULL)",
+                          nullptr, place));
   g_object_class_install_property(
       klass, PROP_ROLE,
       g_param_spec_enum("role", "Role",
                         "Who listens and who connects, whichever way the data goes. An mmapsink "
-                        "and an mmapsrc with the same socket-path and role share one link",
-                        gst_mmap_role_get_type(), static_cast<gint>(role), fixed));
+                        "and an mmapsrc with the same socket-path and role share one link (to be "
+                        "set in NULL)",
+                        gst_mmap_role_get_type(), static_cast<gint>(role), place));
   g_object_class_install_property(
       klass, PROP_MMAP,
       g_param_spec_string("mmap", "Mmap",
@@ -321,15 +324,22 @@ std::optional<std::chrono::nanoseconds> timeout_of(GstClockTime time) {
   return std::chrono::nanoseconds(time);
 }
 
-void post_peer_lost(GstElement* element, const mmaplink::Peer& peer, const std::string& reason,
-                    guint64 reclaimed) {
-  gst_element_post_message(
-      element, gst_message_new_element(
-                   GST_OBJECT(element),
-                   gst_structure_new(
-                       "mmap-peer-lost", "pid", G_TYPE_UINT, static_cast<guint>(peer.pid), "uid",
-                       G_TYPE_UINT, static_cast<guint>(peer.uid), "reason", G_TYPE_STRING,
-                       reason.c_str(), "buffers-reclaimed", G_TYPE_UINT64, reclaimed, nullptr)));
+bool is_listed(std::string_view names, std::string_view name) {
+  for (;;) {
+    const size_t end = names.find(',');
+    if (names.substr(0, end) == name) return true;
+    if (end == std::string_view::npos) return false;
+    names.remove_prefix(end + 1);
+  }
+}
+
+GstMessage* peer_lost_new(GstElement* element, const mmaplink::Peer& peer,
+                          const std::string& reason, guint64 reclaimed) {
+  return gst_message_new_element(
+      GST_OBJECT(element),
+      gst_structure_new("mmap-peer-lost", "pid", G_TYPE_UINT, static_cast<guint>(peer.pid), "uid",
+                        G_TYPE_UINT, static_cast<guint>(peer.uid), "reason", G_TYPE_STRING,
+                        reason.c_str(), "buffers-reclaimed", G_TYPE_UINT64, reclaimed, nullptr));
 }
 
 void emit_client_signal(GstElement* element, const char* signal, const mmaplink::Peer& peer) {

@@ -6,6 +6,8 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "lib/endpoint.h"
 #include "lib/result.h"
@@ -17,7 +19,8 @@ namespace gstmmap {
 
 enum class OnDisconnect { automatic, none, eos, error };
 
-// Guarded by its element's object lock.
+// Guarded by its element's object lock. Where the elements meet (path, role) is read from NULL to
+// READY, all else from READY to PAUSED.
 struct Settings {
   std::optional<std::string> socket_path;
   mmaplink::Role role{};  // its element says
@@ -59,8 +62,20 @@ bool get_common_property(const Settings& settings, guint id, GValue* value);
 
 // Whether it is a word that property takes.
 mmaplink::Status check_mmap(const std::string& word);
-// What must be right before the element can go to READY.
+// What must be right before the element can go to READY, and to PAUSED.
 mmaplink::Status check_settings(const Settings& settings);
+
+// By an element that goes to PAUSED: what has been set since it went to READY.
+template <class All>
+mmaplink::Status read_again(GstElement* element, const All& settings, All& active) {
+  GST_OBJECT_LOCK(element);
+  All now = settings;
+  GST_OBJECT_UNLOCK(element);
+  now.socket_path = active.socket_path;
+  now.role = active.role;
+  active = std::move(now);
+  return check_settings(active);
+}
 
 // Where `self` meets its partner (an element of type `partner` with the same path and role): the
 // bin they are both in, else the pipeline, else the process.
@@ -70,10 +85,13 @@ mmaplink::Result<mmaplink::Endpoint::Options> endpoint_options(const Settings& s
 // Nothing for GST_CLOCK_TIME_NONE, and what is as good as that.
 std::optional<std::chrono::nanoseconds> timeout_of(GstClockTime time);
 
+// Whether it is one of these names, separated by commas.
+bool is_listed(std::string_view names, std::string_view name);
+
 // A link ended without the peer having said goodbye: an element message `mmap-peer-lost` with pid,
 // uid, reason, and buffers-reclaimed, those that it held.
-void post_peer_lost(GstElement* element, const mmaplink::Peer& peer, const std::string& reason,
-                    guint64 reclaimed);
+GstMessage* peer_lost_new(GstElement* element, const mmaplink::Peer& peer,
+                          const std::string& reason, guint64 reclaimed);
 void post_error(GstElement* element, const mmaplink::Error& error);
 void emit_client_signal(GstElement* element, const char* signal, const mmaplink::Peer& peer);
 

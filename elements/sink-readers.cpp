@@ -1,9 +1,8 @@
-// What an mmapsink's readers are asked, and what they say: connections, notices, queries.
-#include <algorithm>
-#include <array>
+// What an mmapsink's readers say: connections, notices, and what they ask of upstream.
+#include <gst/video/video.h>
 
-#include "elements/gstmmapsrc.h"
-#include "elements/proposal.h"
+#include <algorithm>
+
 #include "elements/sink.h"
 
 GST_DEBUG_CATEGORY_EXTERN(gst_mmap_sink_debug);
@@ -12,7 +11,6 @@ GST_DEBUG_CATEGORY_EXTERN(gst_mmap_sink_debug);
 namespace gstmmap {
 
 using mmaplink::Clock;
-using mmaplink::Deadline;
 using mmaplink::Error;
 using mmaplink::Failure;
 using mmaplink::Link;
@@ -21,10 +19,12 @@ using mmaplink::Side;
 
 namespace {
 
-constexpr auto kSlice = std::chrono::seconds(1);
-// A try to greet a reader while the streaming thread is busy, and how many there are.
-constexpr auto kGreetAgain = std::chrono::milliseconds(10);
-constexpr int kGreetings = 100;
+bool is_key_unit_for_now(GstEvent* event) {
+  GstClockTime time = GST_CLOCK_TIME_NONE;
+  return gst_video_event_is_force_key_unit(event) &&
+         (!gst_structure_get_clock_time(gst_event_get_structure(event), "running-time", &time) ||
+          time == GST_CLOCK_TIME_NONE);
+}
 
 }  // namespace
 
@@ -86,9 +86,8 @@ size_t Sink::update_reader(const std::shared_ptr<Link>& link, bool reads) {
     client_changed_ = true;
     sender_->store()->start_anew();
   }
-  if (!reader->is_known) return held;
-  emit_client_signal(element(), "client-disconnected", link->peer());
-  g_object_notify(G_OBJECT(element_), "num-clients");
+  if (reader->known.exchange(Reader::Known::has_gone) == Reader::Known::yes)
+    tell_of_the_end(link->peer());
   return held;
 }
 
@@ -99,7 +98,7 @@ void Sink::on_disconnected(const std::shared_ptr<Link>& link, const Error& why) 
   const bool is_lost = readers_.find(*link) != nullptr && !link->said_goodbye();
   const size_t held = update_reader(link, false);
   sender_->remove(*link);  // also one that had left before
-  if (is_lost) post_peer_lost(element(), link->peer(), why.text, held);
+  if (is_lost) postbox_.post(peer_lost_new(element(), link->peer(), why.text, held));
   const auto policy = active_.resolved_on_disconnect();
   const bool last = num_clients() == 0 && (was_reader || is_client());
   if (last && policy != OnDisconnect::none) {
@@ -146,7 +145,8 @@ void Sink::on_note(const std::shared_ptr<Link>& link, const Note& note) {
     case Notice::eos_done: {
       const auto seqnum = decode_seqnum(note.bytes);
       good = seqnum.has_value();
-      if (good && reader) reader->eos_done = *seqnum;
+      if (!good || *seqnum == GST_SEQNUM_INVALID || *seqnum != eos_sent_) break;
+      if (reader) reader->eos_done = *seqnum;
       const std::lock_guard lock(mutex_);
       done_ = true;
       break;
@@ -197,13 +197,27 @@ bool Sink::take_message(Link& link, std::span<const std::byte> bytes) {
   if (!is_client()) return false;
   GstMessage* message = decode_message(bytes, GST_OBJECT(element_), link.peer().pid);
   if (message == nullptr) return false;
-  if (GST_MESSAGE_TYPE(message) == GST_MESSAGE_ERROR) {
+  bool must_come = false;
+  bool may_come = messages_.take(Clock::now());
+  if (GST_MESSAGE_TYPE(message) == GST_MESSAGE_ELEMENT) {
+    const char* name = gst_structure_get_name(gst_message_get_structure(message));
+    may_come = may_come && is_listed(active_.remote_messages, name);
+  } else if (GST_MESSAGE_TYPE(message) == GST_MESSAGE_ERROR) {
+    must_come = !link.failed_there();
     link.set_failed_there();
     const std::lock_guard lock(mutex_);
     done_ = true;
     ended_ = GST_FLOW_ERROR;
   }
-  gst_element_post_message(element(), message);
+  if (must_come) {
+    postbox_.post_in_any_case(message);
+  } else if (may_come) {
+    postbox_.post(message);
+  } else {
+    GST_WARNING_OBJECT(element_, "peer %d sends too many messages, or others than remote-messages",
+                       link.peer().pid);
+    gst_message_unref(message);
+  }
   return true;
 }
 
@@ -211,7 +225,6 @@ bool Sink::take_message(Link& link, std::span<const std::byte> bytes) {
 
 bool Sink::handle_notice(const std::shared_ptr<Link>& link, Notice kind,
                          std::span<const std::byte> bytes) {
-  const auto reader = readers_.find(*link);
   switch (kind) {
     case Notice::joined:
       greet(link);
@@ -219,7 +232,7 @@ bool Sink::handle_notice(const std::shared_ptr<Link>& link, Notice kind,
     case Notice::event: {
       GstEvent* event = decode_event(bytes);
       if (event == nullptr) return false;
-      push_upstream(reader.get(), event);
+      push_upstream(*link, event);
       return true;
     }
     case Notice::event_asked: {
@@ -227,9 +240,15 @@ bool Sink::handle_notice(const std::shared_ptr<Link>& link, Notice kind,
       if (!parts) return false;
       GstEvent* event = decode_event(parts->bytes);
       if (event == nullptr) return false;
-      const bool good = push_upstream(reader.get(), event);
+      const bool good = push_upstream(*link, event);
       // Whoever has asked for a flush wants it to be over there, too.
       exchange_.answer(link, parts->id, good, encode(flushes_.load()));
+      return true;
+    }
+    case Notice::flushes: {
+      const auto parts = split_id(bytes);
+      if (!parts || !parts->bytes.empty()) return false;
+      exchange_.answer(link, parts->id, true, encode(flushes_.load()));
       return true;
     }
     case Notice::query:
@@ -239,91 +258,18 @@ bool Sink::handle_notice(const std::shared_ptr<Link>& link, Notice kind,
   }
 }
 
-// A stream that runs already may be none that the first reader takes: upstream can mostly deliver
-// another, and is given the time to. It is not asked for what it can't, nor on behalf of one of
-// several readers: that one has an error of its own then, and the stream goes on.
-void Sink::suit(Reader& reader) {
-  const std::unique_ptr<GstCaps, void (*)(GstCaps*)> now(
-      gst_pad_get_current_caps(pad()), [](GstCaps* caps) { gst_clear_caps(&caps); });
-  if (!now) return;
-  GstQuery* query = gst_query_new_accept_caps(now.get());
-  gboolean accepts = TRUE;
-  if (ask(reader, query)) gst_query_parse_accept_caps_result(query, &accepts);
-  gst_query_unref(query);
-  if (accepts) return;
-  reader.suits = false;
-  if (readers_.count() > 0) return;
-  GstCaps* upstream = gst_pad_peer_query_caps(pad(), nullptr);
-  query = gst_query_new_caps(upstream);
-  GstCaps* takes = nullptr;
-  if (ask(reader, query)) gst_query_parse_caps_result(query, &takes);
-  if (takes != nullptr && gst_caps_can_intersect(takes, upstream)) {
-    reader.suits = true;
-    reader.waits_until = mmaplink::monotonic_ns() + static_cast<uint64_t>(active_.query_timeout);
-  }
-  gst_query_unref(query);
-  gst_caps_unref(upstream);
-}
-
-void Sink::greet(const std::shared_ptr<Link>& link) {
-  const auto reader = joining_.find(*link);
-  if (!reader) return;
-  if (readers_.find(*link)) {  // said twice
-    joining_.remove(*link);
-    return;
-  }
-  // A client has asked before there were any caps.
-  if (!is_client()) suit(*reader);
-  {
-    const std::lock_guard lock(mutex_);
-    done_ = false;
-  }
-  sender_->add(link);
-  readers_.add(reader);
-  // It may have gone, or have had enough, before it was one.
-  if (!joining_.remove(*link) || !link->alive() || !link->peer_lanes().receives ||
-      reader->took_enough) {
-    readers_.remove(*link);
-    sender_->leave(*link);
-    if (!link->alive()) sender_->remove(*link);
-    changed();
-    return;
-  }
-  reader->is_known = true;
-  GST_INFO_OBJECT(element_, "peer %d (uid %u) reads", link->peer().pid, link->peer().uid);
-  changed();
-  emit_client_signal(element(), "client-connected", link->peer());
-  g_object_notify(G_OBJECT(element_), "num-clients");
-  if (reader->waits_until > 0) gst_pad_push_event(pad(), gst_event_new_reconfigure());
-  begin(*reader);
-}
-
-// A new reader gets what it must know first at once, also where the next buffer is far off.
-void Sink::begin(Reader& reader) {
-  // What there is may be of the client before.
-  if (is_two_way_server()) return;
-  for (int i = 0; i < kGreetings && !reader.has_stickies && reader.waits_until == 0; ++i) {
-    if (is_flushing() || !reader.link->alive()) return;
-    if (GST_PAD_STREAM_TRYLOCK(pad())) {
-      has_preroll_lock_ = false;
-      if (gst_pad_has_current_caps(pad())) send_stickies(reader);
-      GST_PAD_STREAM_UNLOCK(pad());
-      return;
-    }
-    const uint32_t seen = sender_->kick().value();
-    const std::array words{sender_->kick().word(seen)};
-    mmaplink::wait_any(words, Clock::now() + kGreetAgain);
-  }
-}
-
-// Takes the event. `reader` is nullptr for one that has left.
-bool Sink::push_upstream(Reader* reader, GstEvent* event) {
+// Takes the event.
+bool Sink::push_upstream(Link& link, GstEvent* event) {
   GST_DEBUG_OBJECT(element_, "from a reader: %" GST_PTR_FORMAT, static_cast<void*>(event));
+  const auto reader = readers_.find(link);  // none for one that has left
   const bool alone = readers_.count() <= 1;
-  bool goes = reader != nullptr && GST_EVENT_IS_UPSTREAM(event);
+  const bool in_time = link.asks().take(Clock::now());
+  // The offset of a reader's pad is nothing to "now", and GStreamer would add it all the same.
+  if (is_key_unit_for_now(event)) gst_event_set_running_time_offset(event, 0);
+  bool goes = reader && GST_EVENT_IS_UPSTREAM(event) && (alone || in_time);
   switch (GST_EVENT_TYPE(event)) {
     case GST_EVENT_LATENCY:
-      if (goes) take_latency(*reader, event);
+      if (goes && in_time) take_latency(*reader, event);
       goes = goes && alone;
       break;
     // One of several readers decides nothing for the others: neither where and how fast the stream
@@ -337,6 +283,11 @@ bool Sink::push_upstream(Reader* reader, GstEvent* event) {
       goes = goes && alone;
       break;
     default:
+      // What will be done for all, or is being done, is as good as done.
+      if (goes && !alone && !may_go_for_all(event)) {
+        gst_event_unref(event);
+        return true;
+      }
       break;
   }
   if (goes) return gst_pad_push_event(pad(), event);
@@ -344,12 +295,24 @@ bool Sink::push_upstream(Reader* reader, GstEvent* event) {
   return false;
 }
 
+// Of one of several readers.
+bool Sink::may_go_for_all(GstEvent* event) {
+  if (GST_EVENT_TYPE(event) == GST_EVENT_RECONFIGURE) return requests_.reconfigure();
+  if (!gst_video_event_is_force_key_unit(event)) return true;
+  gboolean with_headers = FALSE;
+  gst_structure_get_boolean(gst_event_get_structure(event), "all-headers", &with_headers);
+  return is_key_unit_for_now(event) ? requests_.key_frame(with_headers, false)
+                                    : requests_.key_frame_at_a_time(with_headers);
+}
+
 // The far pipeline's latency is this one's too, where nothing comes back: upstream's elements are
-// told by their own pipeline, which asks query_latency().
+// told by their own pipeline, which asks query_latency(). It is told once for all that comes until
+// it asks.
 void Sink::take_latency(Reader& reader, GstEvent* event) {
   GstClockTime latency = 0;
   gst_event_parse_latency(event, &latency);
   if (reader.latency.exchange(latency) == latency || endpoint_->is_attached(Side::src)) return;
+  if (latency_told_.exchange(true)) return;
   gst_element_post_message(element(), gst_message_new_latency(GST_OBJECT(element_)));
 }
 
@@ -358,150 +321,13 @@ bool Sink::answer_query(const std::shared_ptr<Link>& link, std::span<const std::
   GstQuery* query = parts ? decode_question(parts->bytes) : nullptr;
   if (query == nullptr) return false;
   std::optional<std::vector<std::byte>> answer;
-  if (GST_QUERY_IS_UPSTREAM(query) && gst_pad_peer_query(pad(), query))
+  const bool in_time = link->asks().take(Clock::now()) || readers_.count() <= 1;
+  if (in_time && GST_QUERY_IS_UPSTREAM(query) && gst_pad_peer_query(pad(), query))
     answer = encode_answer(query);
   exchange_.answer(link, parts->id, answer.has_value(),
                    answer ? *answer : std::vector<std::byte>());
   gst_query_unref(query);
   return true;
-}
-
-// --- questions: any thread ----------------------------------------------------------------------
-
-// False where no answer came in time, or none that makes sense.
-bool Sink::ask(Reader& reader, GstQuery* query) {
-  const auto question = encode_question(query);
-  // One that did not answer is asked again when it has said anything.
-  if (!question || reader.silent) return false;
-  const auto timeout = std::chrono::nanoseconds(active_.query_timeout);
-  const auto given_up = [this] { return is_flushing(); };
-  std::optional<Exchange::Answer> answer;
-  if (GST_QUERY_IS_SERIALIZED(query)) {
-    const uint32_t id = exchange_.open(reader.link);
-    const bool sent =
-        send_stickies(reader) &&
-        send_item(reader, Item::query, with_id(id, *question)) == mmaplink::Sender::Published::yes;
-    answer = exchange_.wait(id, sent ? timeout : std::chrono::nanoseconds(0), given_up);
-  } else {
-    answer = exchange_.ask(reader.link, Notice::query, *question, timeout, given_up);
-  }
-  if (answer) return answer->good && decode_answer(answer->bytes, query);
-  if (!is_flushing() && reader.link->alive()) {
-    GST_WARNING_OBJECT(element_, "peer %d did not answer a %s query within query-timeout",
-                       reader.link->peer().pid, GST_QUERY_TYPE_NAME(query));
-    reader.silent = true;
-  }
-  return false;
-}
-
-bool Sink::query(GstQuery* query) {
-  if (GST_QUERY_IS_SERIALIZED(query)) has_preroll_lock_ = false;
-  const auto readers = readers_.all();
-  if (GST_QUERY_TYPE(query) == GST_QUERY_ACCEPT_CAPS) {
-    // One reader that does not like them has an error of its own.
-    gboolean accepts = std::none_of(readers.begin(), readers.end(),
-                                    [](const auto& reader) { return reader->suits.load(); });
-    for (const auto& reader : readers) {
-      gboolean result = reader->suits;
-      if (result && ask(*reader, query)) gst_query_parse_accept_caps_result(query, &result);
-      accepts = accepts || result;
-    }
-    gst_query_set_accept_caps_result(query, accepts);
-    return true;
-  }
-  // All have to drain; of other questions the first answer counts.
-  const bool all = GST_QUERY_TYPE(query) == GST_QUERY_DRAIN;
-  bool good = false;
-  for (const auto& reader : readers) {
-    good = ask(*reader, query) || good;
-    if (good && !all) break;
-  }
-  return good || (all && readers.empty());
-}
-
-// What all take. A reader that takes nothing of what those before it do is not followed.
-GstCaps* Sink::readers_caps(GstCaps* filter) {
-  GstCaps* all = filter != nullptr ? gst_caps_ref(filter) : gst_caps_new_any();
-  for (const auto& reader : readers_.all()) {
-    if (!reader->suits) continue;
-    GstQuery* query = gst_query_new_caps(filter);
-    GstCaps* caps = nullptr;
-    if (ask(*reader, query)) gst_query_parse_caps_result(query, &caps);
-    if (caps != nullptr) {
-      GstCaps* both = gst_caps_intersect_full(caps, all, GST_CAPS_INTERSECT_FIRST);
-      if (gst_caps_is_empty(both) && num_clients() > 1)
-        GST_WARNING_OBJECT(element_, "peer %d takes nothing that the other readers take",
-                           reader->link->peer().pid);
-      else if (!gst_caps_is_strictly_equal(both, all))  // some encoders compare the pointers
-        gst_caps_replace(&all, both);
-      gst_caps_unref(both);
-    }
-    gst_query_unref(query);
-  }
-  return all;
-}
-
-GstCaps* Sink::caps(GstCaps* filter) {
-  const auto none = [&] { return filter != nullptr ? gst_caps_ref(filter) : gst_caps_new_any(); };
-  for (;;) {
-    const auto sender = any_sender();
-    if (!sender) return none();
-    const uint32_t seen = sender->kick().value();
-    // A server that does not wait goes on with whoever is there.
-    const bool waits = is_client() || active_.wait_for_connection;
-    if (num_clients() > 0 || !waits || is_flushing()) break;
-    {
-      const std::lock_guard lock(mutex_);
-      if (ended_ != GST_FLOW_OK) return none();
-    }
-    const std::array words{sender->kick().word(seen)};
-    mmaplink::wait_any(words, Clock::now() + kSlice);
-  }
-  return readers_caps(filter);
-}
-
-// What the readers' downstream wants, as far as they say in time.
-void Sink::propose_allocation(GstQuery* query) {
-  has_preroll_lock_ = false;
-  GstCaps* caps = nullptr;
-  gboolean need_pool = FALSE;
-  gst_query_parse_allocation(query, &caps, &need_pool);
-  if (allocator_ == nullptr) return;
-  Needs needs;
-  if (caps != nullptr && (!is_client() || wait_ready() == GST_FLOW_OK)) {
-    for (const auto& reader : readers_.all()) {
-      GstQuery* asked = gst_query_new_allocation(caps, need_pool);
-      if (ask(*reader, asked)) needs.add(asked);
-      gst_query_unref(asked);
-    }
-  }
-  answer_allocation(query, sender_, allocator_, needs);
-}
-
-// --- latency: the application's thread
-// ------------------------------------------------------------
-
-// A transport that does not wait for the clock adds nothing here, but its readers' pipelines do, so
-// that all of this pipeline waits for the same instant. Where packets come back the pipeline has
-// sinks behind them, which answer for that.
-bool Sink::query_latency(GstQuery* query) {
-  if (!gst_pad_peer_query(pad(), query)) return false;
-  gboolean live = FALSE;
-  GstClockTime min = 0;
-  GstClockTime max = GST_CLOCK_TIME_NONE;
-  gst_query_parse_latency(query, &live, &min, &max);
-  if (endpoint_ && !endpoint_->is_attached(Side::src))
-    for (const auto& reader : readers_.all()) min = std::max(min, reader->latency.load());
-  if (GST_CLOCK_TIME_IS_VALID(max)) max = std::max(min, max);
-  gst_query_set_latency(query, live, min, max);
-  return true;
-}
-
-void Sink::set_latency(GstEvent* event) {
-  GstClockTime latency = 0;
-  gst_event_parse_latency(event, &latency);
-  if (own_latency_.exchange(latency) == latency) return;
-  for (const auto& reader : readers_.all()) exchange_.tell(reader->link, Notice::latency, {});
 }
 
 }  // namespace gstmmap

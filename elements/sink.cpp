@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "elements/gstmmapsrc.h"
 #include "gst/gstmmapmemory-private.h"
@@ -25,9 +26,6 @@ namespace {
 
 // Every wait looks again after this; what it waits for wakes it at once.
 constexpr auto kSlice = std::chrono::seconds(1);
-// For a key frame, before it is asked for again.
-constexpr auto kKeyFrame = std::chrono::seconds(1);
-
 // A stopped reader, where others have come to the end.
 constexpr auto kEosPatience = std::chrono::seconds(1);
 constexpr auto kEosSlice = std::chrono::milliseconds(100);
@@ -36,6 +34,7 @@ constexpr auto kEosSlice = std::chrono::milliseconds(100);
 
 Sink::Sink(GstBaseSink* element)
     : element_(element),
+      postbox_(GST_ELEMENT(element)),
       exchange_(Side::sink,
                 [this](const auto& link, Notice kind, std::span<const std::byte> bytes) {
                   return handle_notice(link, kind, bytes);
@@ -71,17 +70,23 @@ void Sink::close() {
 }
 
 bool Sink::start() {
+  if (auto good = read_again(element(), settings, active_); !good) {
+    post_error(element(), good.error());
+    return false;
+  }
   set_sender(Sender::make(active_.max_memory, timeout_of(active_.peer_timeout)));
   sender_->on_no_memory([this](const Error& why) { post_error(element(), why); });
   allocator_ = allocator_new(sender_, WhenFull::wait);
   look_at_time_ = true;
-  key_asked_.reset();
+  requests_.forget();
   ready_changes_ = 0;
   ready_readers_.clear();
   readers_.clear();
   joining_.clear();
   counters_.reset();
   own_latency_ = 0;
+  latency_told_ = false;
+  eos_sent_ = GST_SEQNUM_INVALID;
   client_changed_ = false;
   newest_pts_ = GST_CLOCK_TIME_NONE;
   {
@@ -111,6 +116,7 @@ void Sink::stop() {
   gst_clear_object(&allocator_);
   ready_readers_.clear();
   readers_.clear();
+  joining_.clear();
 }
 
 void Sink::unlock() {
@@ -232,9 +238,10 @@ mmaplink::Limits Sink::limits_for(const Reader& reader) const {
   mmaplink::Limits limits{active_.max_buffers, active_.leaky};
   if (ready_readers_.size() > 1)
     limits.passes_over = [this, &reader] {
-      return std::any_of(ready_readers_.begin(), ready_readers_.end(), [&](const auto& other) {
-        return other.get() != &reader && other->link->alive() && !other->is_passed_over() &&
-               other->link->send_lane().unread() < active_.max_buffers;
+      return std::any_of(ready_readers_.begin(), ready_readers_.end(), [&](const auto& one) {
+        const auto other = one.lock();
+        return other && other.get() != &reader && other->link->alive() &&
+               !other->is_passed_over() && other->link->send_lane().unread() < active_.max_buffers;
       });
     };
   return limits;
@@ -302,6 +309,7 @@ bool Sink::send_event(GstEvent* event) {
   const GstEventType type = GST_EVENT_TYPE(event);
   if (type == GST_EVENT_STREAM_START && client_changed_.exchange(false)) forget_other_client();
   if (type == GST_EVENT_SEGMENT || type == GST_EVENT_CAPS) look_at_time_ = true;
+  if (type == GST_EVENT_EOS) eos_sent_ = gst_event_get_seqnum(event);
   // Sticky events are sent to whoever comes later; what is not must not get lost.
   const bool waits = type == GST_EVENT_EOS || (is_client() && !GST_EVENT_IS_STICKY(event));
   if (waits && encode_event(event)) {
@@ -309,7 +317,7 @@ bool Sink::send_event(GstEvent* event) {
     if (flow == GST_FLOW_EOS || flow == GST_FLOW_ERROR) return true;  // nobody to tell
     if (flow != GST_FLOW_OK) return false;
   }
-  const auto now = addressees();
+  auto now = addressees();
   for (const auto& reader : now) {
     if (type == GST_EVENT_CAPS) reader->waits_until = 0;
     if (!reader->has_stickies && !waits) continue;
@@ -317,7 +325,7 @@ bool Sink::send_event(GstEvent* event) {
     if (send_event_to(*reader, event) == Published::interrupted) return false;
   }
   if (type != GST_EVENT_EOS) return true;
-  return wait_for_eos_done(now, gst_event_get_seqnum(event));
+  return wait_for_eos_done(std::move(now), gst_event_get_seqnum(event));
 }
 
 // Whether nobody waits for this one's EOS any longer. A reader alone is waited for, as a sink is
@@ -332,7 +340,8 @@ bool Sink::has_stopped(Reader& reader, bool others_are_done) const {
 }
 
 // EOS is posted here when it has gone through over there.
-bool Sink::wait_for_eos_done(const Readers::List& told, uint32_t seqnum) {
+bool Sink::wait_for_eos_done(Readers::List open, uint32_t seqnum) {
+  const size_t told = open.size();
   for (;;) {
     const uint32_t seen = sender_->kick().value();
     if (sender_->interrupted()) {
@@ -340,13 +349,12 @@ bool Sink::wait_for_eos_done(const Readers::List& told, uint32_t seqnum) {
       continue;
     }
     const auto now = readers_.all();
-    Readers::List open = told;
     std::erase_if(open, [&](const auto& reader) {
       // One that is not there any more has nothing left to say.
       return std::find(now.begin(), now.end(), reader) == now.end() || reader->eos_done == seqnum ||
              reader->took_enough;
     });
-    const bool others_are_done = open.size() < told.size();
+    const bool others_are_done = open.size() < told;
     std::erase_if(open, [&](const auto& reader) { return has_stopped(*reader, others_are_done); });
     if (open.empty()) return true;
     const std::array words{sender_->kick().word(seen)};
@@ -382,7 +390,8 @@ void Sink::flush_stop(GstEvent* event) {
   }
   has_preroll_lock_ = false;
   look_at_time_ = true;
-  key_asked_.reset();
+  eos_sent_ = GST_SEQNUM_INVALID;
+  requests_.forget();
   newest_pts_ = GST_CLOCK_TIME_NONE;
   for (const auto& reader : readers_.all())
     if (reader->has_stickies) send_item(*reader, Item::flush_stop, encode(stop));
@@ -426,7 +435,7 @@ GstFlowReturn Sink::send_to(Reader& reader, GstBuffer* buffer, bool& dropped) {
       // nothing, whatever else their muxer calls them.
       const bool depends = GST_BUFFER_FLAG_IS_SET(buffer, GST_BUFFER_FLAG_DELTA_UNIT);
       if (!reader.has_begun && depends && !GST_BUFFER_FLAG_IS_SET(buffer, GST_BUFFER_FLAG_HEADER)) {
-        ask_for_key_frame();
+        if (requests_.key_frame(true, ready_readers_.size() == 1)) ask_for_key_frame(true);
         return GST_FLOW_OK;
       }
       reader.has_begun = reader.has_begun || !depends;
@@ -454,13 +463,17 @@ GstFlowReturn Sink::send_to(Reader& reader, GstBuffer* buffer, bool& dropped) {
   }
 }
 
-// One for all that have come since the last key frame.
-void Sink::ask_for_key_frame() {
-  if (key_asked_ && Clock::now() < *key_asked_ + kKeyFrame) return;
-  key_asked_ = Clock::now();
+void Sink::ask_for_key_frame(bool with_headers) {
   GST_DEBUG_OBJECT(element_, "asking for a key frame");
-  gst_pad_push_event(pad(),
-                     gst_video_event_new_upstream_force_key_unit(GST_CLOCK_TIME_NONE, TRUE, 0));
+  gst_pad_push_event(pad(), gst_video_event_new_upstream_force_key_unit(
+                                GST_CLOCK_TIME_NONE, static_cast<gboolean>(with_headers), 0));
+}
+
+// That readers have asked for more often than upstream is asked.
+void Sink::ask_for_what_is_due(bool is_key_frame) {
+  const auto due = requests_.look(is_key_frame);
+  if (due.key_frame) ask_for_key_frame(due.with_headers);
+  if (due.reconfigure) gst_pad_push_event(pad(), gst_event_new_reconfigure());
 }
 
 GstFlowReturn Sink::send_buffer(GstBuffer* buffer) {
@@ -470,7 +483,8 @@ GstFlowReturn Sink::send_buffer(GstBuffer* buffer) {
   if (ready_changes_ != changes) {
     const GstFlowReturn flow = wait_ready();
     if (flow != GST_FLOW_OK) return flow;
-    ready_readers_ = addressees();
+    const auto now = addressees();
+    ready_readers_.assign(now.begin(), now.end());
     ready_changes_ = changes;
   }
   if (ready_readers_.empty()) {
@@ -478,7 +492,7 @@ GstFlowReturn Sink::send_buffer(GstBuffer* buffer) {
     return GST_FLOW_OK;
   }
   if (look_at_time_ || time_.is_due()) look_at_time();
-  if (!GST_BUFFER_FLAG_IS_SET(buffer, GST_BUFFER_FLAG_DELTA_UNIT)) key_asked_.reset();
+  ask_for_what_is_due(!GST_BUFFER_FLAG_IS_SET(buffer, GST_BUFFER_FLAG_DELTA_UNIT));
   while (!payload_.prepare(buffer, *sender_, base_time_)) {
     if (!sender_->interrupted()) return GST_FLOW_ERROR;  // which allocate() has reported
     const GstFlowReturn flow = sit_out_interruption();
@@ -491,7 +505,9 @@ GstFlowReturn Sink::send_buffer(GstBuffer* buffer) {
     Counters::add(counters_.bytes_copied, size);
   }
   bool dropped = false;
-  for (const auto& reader : ready_readers_) {
+  for (const auto& one : ready_readers_) {
+    const auto reader = one.lock();
+    if (!reader) continue;
     const GstFlowReturn flow = send_to(*reader, buffer, dropped);
     if (flow != GST_FLOW_OK) return flow;
   }

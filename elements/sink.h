@@ -11,6 +11,7 @@
 #include <gst/base/gstbasesink.h>
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -18,8 +19,11 @@
 
 #include "elements/counters.h"
 #include "elements/exchange.h"
+#include "elements/patience.h"
 #include "elements/payload.h"
+#include "elements/postbox.h"
 #include "elements/readers.h"
+#include "elements/requests.h"
 #include "elements/settings.h"
 #include "elements/timebase.h"
 #include "gst/wire.h"
@@ -103,10 +107,14 @@ class Sink final : public mmaplink::EndpointUser {
   bool take_message(mmaplink::Link& link, std::span<const std::byte> bytes);
   bool handle_notice(const std::shared_ptr<mmaplink::Link>& link, Notice kind,
                      std::span<const std::byte> bytes);
-  void suit(Reader& reader);
   void greet(const std::shared_ptr<mmaplink::Link>& link);
-  void begin(Reader& reader);
-  bool push_upstream(Reader* reader, GstEvent* event);
+  void suit(const Readers::One& reader);
+  void admit(const Readers::One& reader);
+  void tell_of(Reader& reader);
+  void tell_of_the_end(const mmaplink::Peer& peer);
+  void begin(const Readers::One& reader, int tries);
+  bool push_upstream(mmaplink::Link& link, GstEvent* event);
+  bool may_go_for_all(GstEvent* event);
   void take_latency(Reader& reader, GstEvent* event);
   bool answer_query(const std::shared_ptr<mmaplink::Link>& link, std::span<const std::byte> bytes);
 
@@ -121,11 +129,22 @@ class Sink final : public mmaplink::EndpointUser {
   mmaplink::Sender::Published send_event_to(Reader& reader, GstEvent* event);
   mmaplink::Limits limits_for(const Reader& reader) const;
   bool has_stopped(Reader& reader, bool others_are_done) const;
-  bool wait_for_eos_done(const Readers::List& readers, uint32_t seqnum);
-  bool ask(Reader& reader, GstQuery* query);
+  bool wait_for_eos_done(Readers::List open, uint32_t seqnum);
+  using Question = std::shared_ptr<GstQuery>;
+  struct Answered {
+    Readers::One reader;
+    Question query;
+  };
+  using Answers = std::vector<Answered>;
+  Answers ask(const Readers::List& readers, const std::function<Question()>& make);
+  bool send_question(Reader& reader, GstQuery* query, Exchange::Bytes bytes);
+  bool accept_caps(GstQuery* query);
+  void ask_then(const Readers::One& reader, GstQuery* query, std::function<void(GstQuery*)> then);
+  bool take_answer(Reader& reader, const std::optional<Exchange::Answer>& answer, GstQuery* query);
   GstCaps* readers_caps(GstCaps* filter);
   GstFlowReturn send_to(Reader& reader, GstBuffer* buffer, bool& dropped);
-  void ask_for_key_frame();
+  void ask_for_key_frame(bool with_headers);
+  void ask_for_what_is_due(bool is_key_frame);
   void changed();
   void look_at_time();
   void warn_of_missing_side(const mmaplink::Link& link);
@@ -137,6 +156,9 @@ class Sink final : public mmaplink::EndpointUser {
   GstAllocator* allocator_ = nullptr;         // owned, from start() to stop()
   Readers joining_;                           // that the worker has not greeted yet
   Readers readers_;
+  Requests requests_;
+  Patience patience_;
+  Postbox postbox_;
   Exchange exchange_;
 
   mutable std::mutex mutex_;
@@ -147,18 +169,20 @@ class Sink final : public mmaplink::EndpointUser {
   std::atomic<uint64_t> changes_{1};  // of what is_ready() looks at
   std::atomic<bool> look_at_time_{true};
   std::atomic<uint32_t> flushes_{0};
+  std::atomic<uint32_t> eos_sent_{GST_SEQNUM_INVALID};  // seqnum of the last
+  mmaplink::Allowance messages_{100, 200};              // from a server; the endpoint's thread's
   std::atomic<bool> client_changed_{false};  // of a two-way server, since the last STREAM_START
   std::atomic<GstClockTime> own_latency_{0};
+  std::atomic<bool> latency_told_{false};  // to the pipeline, which has not asked since
   std::atomic<GstClockTime> newest_pts_{GST_CLOCK_TIME_NONE};
 
   // The streaming thread's.
   bool has_preroll_lock_ = false;  // in what it is doing now
   TimeBase time_;
   uint64_t base_time_ = mmaplink::kNoBaseTime;
-  std::optional<mmaplink::Deadline> key_asked_;
   Payload payload_;
-  Readers::List ready_readers_;  // as of …
-  uint64_t ready_changes_ = 0;   // … this count of changes_; 0: not ready
+  std::vector<std::weak_ptr<Reader>> ready_readers_;  // as of …
+  uint64_t ready_changes_ = 0;                        // … this count of changes_; 0: not ready
 
   Counters counters_;
 };

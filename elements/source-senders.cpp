@@ -17,6 +17,8 @@ namespace {
 
 // What the way through the link may take at most, as a rule: a hundred times what it usually does.
 constexpr GstClockTime kTransport = GST_MSECOND;
+// Links of peers that are gone, with what they had sent before.
+constexpr size_t kMostUnread = 16;
 
 }  // namespace
 
@@ -28,6 +30,7 @@ void Source::on_connected(const std::shared_ptr<Link>& link) {
   {
     const std::lock_guard lock(mutex_);
     connections_.push_back({link, std::nullopt});
+    wanted_messages_.clear();  // the one before may have wanted others
   }
   kick_.kick();
   emit_client_signal(element_, "client-connected", link->peer());
@@ -54,8 +57,16 @@ void Source::on_disconnected(const std::shared_ptr<Link>& link, const Error& why
   exchange_.on_disconnected(link);
   {
     const std::lock_guard lock(mutex_);
-    for (auto& connection : connections_)
+    size_t unread = 0;
+    for (auto& connection : connections_) {
       if (connection.link == link) connection.lost = why;
+      unread += connection.lost && !connection.is_read;
+    }
+    // Senders come and go, and nobody reads what they have sent: in PAUSED, or behind one that is
+    // read slowly.
+    if (unread > kMostUnread)
+      std::erase_if(connections_,
+                    [&](const auto& one) { return one.link == link && !one.is_read; });
   }
   kick_.kick();
   emit_client_signal(element_, "client-disconnected", link->peer());
@@ -112,7 +123,9 @@ bool Source::handle_notice(const std::shared_ptr<Link>& link, Notice kind,
     case Notice::query:
       return answer_query(link, bytes, false);
     case Notice::latency:
-      gst_element_post_message(element_, gst_message_new_latency(GST_OBJECT(element_)));
+      // Once for all that come until our pipeline asks.
+      if (!latency_told_.exchange(true))
+        gst_element_post_message(element_, gst_message_new_latency(GST_OBJECT(element_)));
       return true;
     default:
       return false;
@@ -143,9 +156,7 @@ void Source::see_message(GstMessage* message) {
     const GstStructure* structure = gst_message_get_structure(message);
     if (structure == nullptr) return;
     const std::lock_guard lock(mutex_);
-    const std::string names = "," + wanted_messages_ + ",";
-    if (names.find("," + std::string(gst_structure_get_name(structure)) + ",") == std::string::npos)
-      return;
+    if (!is_listed(wanted_messages_, gst_structure_get_name(structure))) return;
   } else if ((GST_MESSAGE_TYPE(message) & (GST_MESSAGE_ERROR | GST_MESSAGE_WARNING)) == 0) {
     return;
   }
@@ -170,6 +181,7 @@ bool Source::ask(GstQuery* query) {
 
 bool Source::query(GstQuery* query) {
   if (GST_QUERY_TYPE(query) != GST_QUERY_LATENCY) return ask(query);
+  latency_told_ = false;
   gboolean live = FALSE;
   GstClockTime min = 0;
   GstClockTime max = GST_CLOCK_TIME_NONE;
@@ -214,4 +226,17 @@ bool Source::send_upstream(GstEvent* event) {
                        link->peer().pid, gst_event_type_get_name(type));
   return good;
 }
+
+// Its start may be on the way, which the answer to a question can't overtake.
+void Source::wait_for_flush() {
+  const auto link = sending_link();
+  if (!link || std::this_thread::get_id() == task_) return;
+  const auto timeout = std::chrono::nanoseconds(active_.query_timeout);
+  const auto deadline = Clock::now() + timeout;
+  flush_.ask();
+  const auto answer =
+      exchange_.ask(link, Notice::flushes, {}, timeout, [this] { return flushing_.load(); });
+  flush_.asked(answer && answer->good ? decode_seqnum(answer->bytes) : std::nullopt, deadline);
+}
+
 }  // namespace gstmmap

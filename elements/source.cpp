@@ -41,6 +41,7 @@ constexpr auto kEosTimeout = std::chrono::seconds(10);
 Source::Source(GstElement* element, GstPad* pad)
     : element_(element),
       pad_(pad),
+      postbox_(element),
       exchange_(Side::src,
                 [this](const auto& link, Notice kind, std::span<const std::byte> bytes) {
                   return handle_notice(link, kind, bytes);
@@ -78,6 +79,10 @@ void Source::close() {
 }
 
 bool Source::start() {
+  if (auto good = read_again(element_, settings, active_); !good) {
+    post_error(element_, good.error());
+    return false;
+  }
   {
     const std::lock_guard lock(mutex_);
     connections_.clear();
@@ -90,8 +95,9 @@ bool Source::start() {
   time_.forget();
   flush_.reset(active_.is_live);
   group_there_.reset();
+  stickies_.begin();
   left_ = active_.num_buffers;
-  failed_ = eos_wanted_ = ended_here_ = false;
+  failed_ = eos_wanted_ = ended_here_ = latency_told_ = false;
   gst_segment_init(&segment_, GST_FORMAT_TIME);
   counters_.reset();
   auto started = exchange_.start();
@@ -163,10 +169,13 @@ GstStructure* Source::stats() const {
 // The link to read from: the first whose peer sends, or has sent and is gone.
 std::shared_ptr<Link> Source::pick() {
   const std::lock_guard lock(mutex_);
-  for (const auto& connection : connections_)
-    if (connection.lost || connection.link->peer_lanes().sends ||
-        !connection.link->receive_lane()->empty())
-      return connection.link;
+  for (auto& connection : connections_) {
+    if (!connection.lost && !connection.link->peer_lanes().sends &&
+        connection.link->receive_lane()->empty())
+      continue;
+    connection.is_read = true;
+    return connection.link;
+  }
   return nullptr;
 }
 
@@ -248,6 +257,7 @@ bool Source::look_around(uint32_t seen) {
   current_ = pick();
   delivered_ = false;
   order_ = {};
+  stickies_.begin_sender();
   if (!current_) {
     sleep(seen);
     return false;
@@ -274,7 +284,7 @@ void Source::finish(const Error& why) {
   const bool had_data = delivered_;
   const auto link = std::exchange(current_, nullptr);
   if (!link->alive() && link->peer_lanes().sends && !link->said_goodbye())
-    post_peer_lost(element_, link->peer(), why.text, 0);
+    postbox_.post(peer_lost_new(element_, link->peer(), why.text, 0));
   item_ = Incoming{};  // which may lie in an arena of that link
   is_parsed_ = true;
   pending_since_.reset();
@@ -343,6 +353,13 @@ bool Source::handle_event(const Incoming& item) {
     break_off("a stream out of order");
     return false;
   }
+  if (const auto take = stickies_.take(event, item.extra.size()); take != Stickies::Take::yes) {
+    GST_WARNING_OBJECT(element_, "too many sticky events: %" GST_PTR_FORMAT,
+                       static_cast<void*>(event));
+    gst_event_unref(event);
+    if (take == Stickies::Take::never) break_off("more sticky events than are kept");
+    return take != Stickies::Take::never;
+  }
   GST_DEBUG_OBJECT(element_, "received %" GST_PTR_FORMAT, static_cast<void*>(event));
   if (flush_.is_on()) {
     keep_while_flushing(event);
@@ -368,8 +385,7 @@ bool Source::handle_event(const Incoming& item) {
     case GST_EVENT_SEGMENT:
       gst_event_copy_segment(event, &segment_);
       if ((segment_.flags & GST_SEGMENT_FLAG_SEGMENT) != 0)
-        gst_element_post_message(
-            element_, gst_message_new_segment_start(GST_OBJECT(element_), segment_.format,
+        postbox_.post(gst_message_new_segment_start(GST_OBJECT(element_), segment_.format,
                                                     static_cast<gint64>(segment_.start)));
       break;
     case GST_EVENT_SEGMENT_DONE: {
@@ -377,8 +393,7 @@ bool Source::handle_event(const Incoming& item) {
       gint64 position = 0;
       gst_event_parse_segment_done(event, &format, &position);
       gst_pad_push_event(pad_, event);
-      gst_element_post_message(
-          element_, gst_message_new_segment_done(GST_OBJECT(element_), format, position));
+      postbox_.post(gst_message_new_segment_done(GST_OBJECT(element_), format, position));
       return true;
     }
     case GST_EVENT_EOS: {
@@ -407,6 +422,9 @@ bool Source::handle_caps(GstEvent* event) {
   GstCaps* caps = nullptr;
   gst_event_parse_caps(event, &caps);
   take_caps(caps);
+  // Pads still have the segment of a sender before, which had no caps. They go in this order, and
+  // a segment goes with a flush.
+  if (has_segment_without_caps()) flush_.flush();
   GstQuery* query = gst_query_new_allocation(caps, TRUE);
   gst_pad_push_event(pad_, event);
   tighten_.set_downstream_knows_video_meta(
@@ -414,6 +432,13 @@ bool Source::handle_caps(GstEvent* event) {
       gst_query_find_allocation_meta(query, GST_VIDEO_META_API_TYPE, nullptr));
   gst_query_unref(query);
   return true;
+}
+
+bool Source::has_segment_without_caps() const {
+  GstEvent* segment = gst_pad_get_sticky_event(pad_, GST_EVENT_SEGMENT, 0);
+  const bool has_segment = segment != nullptr;
+  gst_clear_event(&segment);
+  return has_segment && !gst_pad_has_current_caps(pad_);
 }
 
 // Raw frames are looked at where they lie. Whoever reads anything else (a parser, a demuxer) looks
@@ -438,6 +463,15 @@ void Source::keep_while_flushing(GstEvent* event) {
     GstCaps* caps = nullptr;
     gst_event_parse_caps(event, &caps);
     take_caps(caps);
+    // FLUSH_STOP takes it from all pads, and from ours it goes now.
+    if (has_segment_without_caps())
+      gst_pad_sticky_events_foreach(
+          pad_,
+          [](GstPad*, GstEvent** kept, gpointer) -> gboolean {
+            if (GST_EVENT_TYPE(*kept) == GST_EVENT_SEGMENT) gst_clear_event(kept);
+            return TRUE;
+          },
+          nullptr);
   }
   if (GST_EVENT_IS_STICKY(event) && type != GST_EVENT_EOS && type != GST_EVENT_SEGMENT)
     gst_pad_store_sticky_event(pad_, event);

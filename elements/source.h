@@ -22,7 +22,9 @@
 #include "elements/exchange.h"
 #include "elements/flushgate.h"
 #include "elements/padtime.h"
+#include "elements/postbox.h"
 #include "elements/settings.h"
+#include "elements/stickies.h"
 #include "elements/streamorder.h"
 #include "elements/tighten.h"
 #include "gst/wire.h"
@@ -40,7 +42,7 @@ class Source final : public mmaplink::EndpointUser {
  public:
   Source(GstElement* element, GstPad* pad);
 
-  SourceSettings settings;  // under the object lock; copied by open()
+  SourceSettings settings;  // under the object lock; copied by open() and start()
 
   bool open();   // NULL → READY
   void close();  // READY → NULL
@@ -57,6 +59,8 @@ class Source final : public mmaplink::EndpointUser {
   bool query(GstQuery* query);
   // Takes the event.
   bool send_upstream(GstEvent* event);
+  // Any thread. Until what its sender has flushed so far is flushed here; or query-timeout.
+  void wait_for_flush();
 
   void loop();  // one turn of the pad's task
   GstStructure* stats() const;
@@ -74,6 +78,7 @@ class Source final : public mmaplink::EndpointUser {
   struct Connection {
     std::shared_ptr<mmaplink::Link> link;
     std::optional<mmaplink::Error> lost;  // why, once it is
+    bool is_read = false;                 // the task has it, or had it
   };
 
   bool turn();
@@ -86,6 +91,7 @@ class Source final : public mmaplink::EndpointUser {
   bool handle(mmaplink::Incoming& item);
   bool handle_event(const mmaplink::Incoming& item);
   bool handle_caps(GstEvent* event);
+  bool has_segment_without_caps() const;
   void take_caps(GstCaps* caps);
   bool handle_query(const mmaplink::Incoming& item);
   bool handle_flush_stop(const mmaplink::Incoming& item);
@@ -107,14 +113,16 @@ class Source final : public mmaplink::EndpointUser {
 
   GstElement* const element_;
   GstPad* const pad_;
-  SourceSettings active_;  // since open()
+  SourceSettings active_;  // since open(), and start()
   std::shared_ptr<mmaplink::Endpoint> endpoint_;
   mmaplink::Kick kick_;
+  Postbox postbox_;
   Exchange exchange_;
   BusWatch bus_watch_;
   std::atomic<bool> playing_{false}, flushing_{false}, failed_{false}, eos_wanted_{false};
   std::atomic<bool> own_base_time_changed_{false};
-  std::atomic<bool> ended_here_{false};  // for good: a flush does not begin anew
+  std::atomic<bool> latency_told_{false};  // to our pipeline, which has not asked since
+  std::atomic<bool> ended_here_{false};    // for good: a flush does not begin anew
   FlushGate flush_;
   std::atomic<std::thread::id> task_;
 
@@ -127,7 +135,8 @@ class Source final : public mmaplink::EndpointUser {
   mmaplink::Incoming item_;
   bool delivered_ = false;  // anything, over the current link
   StreamOrder order_;       // of the current link
-  uint32_t handled_ = 0;    // the kick that was looked into last
+  Stickies stickies_;
+  uint32_t handled_ = 0;  // the kick that was looked into last
   std::optional<mmaplink::Deadline> pending_since_;
   std::optional<mmaplink::Deadline> eos_since_;  // that is wanted, and nothing has come
   uint64_t buffers_at_eos_ = 0;

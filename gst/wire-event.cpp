@@ -325,7 +325,7 @@ GstEvent* decode_protection(BytesIn& from) {
   if (!from.good()) return nullptr;
   // As GStreamer calls the structure of such an event.
   const std::string name = "GstProtectionEvent" + (origin ? "-" + *origin : "") + "-" + *system;
-  if (!is_structure_name(name) || !may_keep(name)) return nullptr;
+  if (!is_structure_name(name) || keep_name(name) == nullptr) return nullptr;
   GstBuffer* data = buffer_with(bytes);
   GstEvent* event =
       gst_event_new_protection(system->c_str(), data, origin ? origin->c_str() : nullptr);

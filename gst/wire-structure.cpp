@@ -145,16 +145,18 @@ bool put_name(const char* name, BytesOut& to) {
   return name != nullptr && std::string_view(name).size() <= kLongestName && put_text(name, to);
 }
 
-bool may_keep(const std::string& name) {
+const char* keep_name(const std::string& name) {
   static std::atomic<uint32_t> made{0};
-  if (name.size() > kLongestName) return false;
+  if (name.size() > kLongestName) return nullptr;
   const bool known = g_quark_try_string(name.c_str()) != 0;
-  return known || (made < kMostNames && ++made <= kMostNames);
+  if (!known && (made >= kMostNames || ++made > kMostNames)) return nullptr;
+  // Whether GStreamer keeps it or not: it counts once.
+  return g_intern_string(name.c_str());
 }
 
 const char* get_name(BytesIn& from) {
   const auto name = get_text(from);
-  return name && may_keep(*name) ? g_intern_string(name->c_str()) : nullptr;
+  return name ? keep_name(*name) : nullptr;
 }
 
 bool put_date_time(GDateTime* time, BytesOut& to) {

@@ -52,12 +52,13 @@ GstBuffer* buffer_with(std::span<const std::byte> bytes);
 bool put_text(const char* text, BytesOut& to);
 std::optional<std::string> get_text(BytesIn& from);
 
-// Text that becomes a GQuark, as the names of structures and fields do. GLib never frees one: they
-// are short, and peers get only so many new ones in the life of a process.
+// Text that becomes a GQuark, as the names of structures and fields do before GStreamer 1.26. GLib
+// never frees one: they are short, and peers get only so many new ones in the life of a process.
 bool put_name(const char* name, BytesOut& to);
 const char* get_name(BytesIn& from);
-// For a name that GStreamer makes up of what a peer sent: whether it may.
-bool may_keep(const std::string& name);
+// A name that GStreamer makes up of what a peer sent, kept as one that a peer sent; null where it
+// may not be.
+const char* keep_name(const std::string& name);
 // GStreamer's own rules for one, which it asserts, and not too long.
 bool is_structure_name(std::string_view name);
 

@@ -38,6 +38,7 @@ enum class Notice : uint32_t {
   message = 8,      // src → sink: one of the server's pipeline
   wants = 9,        // sink → src: names of element messages that it would like to get
   latency = 10,     // sink → src: upstream's latency is another now
+  flushes = 11,     // src → sink: an id; the answer is the number of the newest flush
 };
 
 struct Flow {

@@ -1,6 +1,7 @@
 // How often somebody may do something: so many times a second, and some more at once.
 //
-// Owned by a connection, used by the endpoint's thread. A bucket that fills up with time.
+// Owned by whom it holds for, used by one thread or under its owner's lock. A bucket that fills up
+// with time.
 #pragma once
 
 #include <algorithm>
@@ -17,11 +18,13 @@ class Allowance {
       : each_(std::chrono::nanoseconds(std::chrono::seconds(1)) / per_second),
         most_(each_ * at_once) {}
 
-  // False where that was once too often.
+  // False where that would be once too often. Who is refused may try again: that costs nothing.
   bool take(Deadline now) {
     // The time at which all that was taken would have been earned; never long ago.
-    used_up_ = std::max(used_up_, now - most_) + each_;
-    return used_up_ <= now;
+    const Deadline earned = std::max(used_up_, now - most_) + each_;
+    if (earned > now) return false;
+    used_up_ = earned;
+    return true;
   }
 
  private:

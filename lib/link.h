@@ -12,6 +12,7 @@
 #include <optional>
 #include <unordered_set>
 
+#include "lib/allowance.h"
 #include "lib/channel.h"
 #include "lib/receive_lane.h"
 #include "lib/send_lane.h"
@@ -22,6 +23,7 @@ namespace mmaplink {
 
 class Link {
  public:
+  static constexpr uint32_t kAsksPerSecond = 250;
   // Maps the peer's half. `own` was, or will be, sent to it.
   static Result<std::shared_ptr<Link>> make(std::shared_ptr<Channel> channel,
                                             std::shared_ptr<SealedMemory> own, const Fd& peer_half,
@@ -48,6 +50,9 @@ class Link {
 
   SendLane& send_lane() { return send_lane_; }
   Stall& stall() { return stall_; }  // of the thread that publishes
+  // What the peer may ask of what lies behind a sink, where others have to do with that. Of the
+  // thread that asks it.
+  Allowance& asks() { return asks_; }
   const std::shared_ptr<ReceiveLane>& receive_lane() const { return receive_lane_; }
 
   // As a server that receives: this client's stream goes through the pipeline now, and nothing of
@@ -91,6 +96,7 @@ class Link {
   SendLane send_lane_;
   const std::shared_ptr<ReceiveLane> receive_lane_;
   Stall stall_;
+  Allowance asks_{kAsksPerSecond, 2 * kAsksPerSecond};
   std::atomic<bool> alive_{true};
   std::atomic<uint32_t> peer_lanes_{0};
   std::atomic<bool> failed_there_{false};

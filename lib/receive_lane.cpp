@@ -12,6 +12,7 @@ namespace {
 
 constexpr uint32_t kPercentilesEvery = 64;  // items
 constexpr int kMostTries = 1000;
+constexpr uint64_t kMostPopulated = 1 << 30;
 constexpr uint64_t kMostSkipped = 2 * kSlots;
 Error wrong(const char* text) { return Error{Failure::protocol, text}; }
 
@@ -197,8 +198,11 @@ Status BasicReceiveLane<Words>::add_arena(uint32_t number, Fd fd, uint64_t size)
     if (arenas_.size() >= limits_.arenas || size > limits_.bytes - arena_bytes_)
       return wrong("the peer announced more memory than a peer may");
   }
-  // Mapped without the lock: faulting in takes time, and frames flow meanwhile.
-  auto map = map_sealed(fd, size);
+  // Mapped without the lock: faulting in takes time, and frames flow meanwhile. Of a peer that
+  // announces more and more it is left to who reads it, since others wait for this thread.
+  const bool populates = size <= kMostPopulated - populated_;
+  if (populates) populated_ += size;
+  auto map = map_sealed(fd, size, populates);
   if (!map) return map.error();
   auto arena = std::make_shared<const PeerArena>(PeerArena{number, std::move(fd), std::move(*map)});
   const std::lock_guard lock(arenas_mutex_);

@@ -123,6 +123,7 @@ class BasicReceiveLane {
   mutable typename Words::Mutex arenas_mutex_;
   std::unordered_map<uint32_t, std::shared_ptr<const PeerArena>> arenas_;
   uint64_t arena_bytes_ = 0;
+  uint64_t populated_ = 0;            // bytes, ever; the endpoint's thread's
   std::atomic<uint64_t> retired_{0};  // arenas, ever
 };
 

@@ -15,9 +15,6 @@
 #ifndef MFD_NOEXEC_SEAL  // Linux 6.3
 #define MFD_NOEXEC_SEAL 0x0008U
 #endif
-#ifndef HUGETLBFS_MAGIC
-#define HUGETLBFS_MAGIC 0x958458f6
-#endif
 
 namespace mmaplink {
 
@@ -61,24 +58,26 @@ Result<SealedMemory> make_sealed(const char* name, size_t size) {
   if (data == MAP_FAILED) return system_error(errno, what + ": mmap");
   made.map = Mapping(static_cast<std::byte*>(data), size);
   madvise(data, size, MADV_DONTFORK);
-  // Page table entries now, not one fault a page while frames flow. Refused before Linux 5.14,
-  // where the faults come then.
-  if (sys::populate(data, size, MADV_POPULATE_WRITE) != 0 && errno != EINVAL)
-    return system_error(errno, what + ": populate");
+  // Page table entries now, not one fault a page while frames flow; and pages that were written,
+  // since others are holes to the peer. Before Linux 5.14 it is done by hand.
+  if (sys::populate(data, size, MADV_POPULATE_WRITE) != 0) {
+    if (errno != EINVAL) return system_error(errno, what + ": populate");
+    for (size_t at = 0; at < size; at += page_size())
+      *const_cast<volatile std::byte*>(made.map.data() + at) = std::byte{0};
+  }
   if (sys::seal(made.fd.get(), kSeals) != 0) return system_error(errno, what + ": seals");
   return made;
 }
 
-Result<Mapping> map_sealed(const Fd& fd, size_t size) {
+Result<Mapping> map_sealed(const Fd& fd, size_t size, bool populate) {
   const auto wrong = [](const char* text) { return Error{Failure::protocol, text}; };
+  // First, since it asks no file system: one of the peer's own (FUSE) may never answer. Only memory
+  // can be sealed, and any other descriptor gets no further.
   const int seals = fcntl(fd.get(), F_GET_SEALS);
   if (seals < 0 || (seals & kSeals) != kSeals) return wrong("the peer's memory is not sealed");
   struct statfs fs {};
   if (fstatfs(fd.get(), &fs) != 0) return system_error(errno, "fstatfs of the peer's memory");
-  // Only tmpfs: a file on FUSE or a network could stall whoever reads it. (Huge pages are an
-  // owner's choice that hugetlbfs backs with the same guarantees.)
-  const auto type = static_cast<unsigned long>(fs.f_type);
-  if (type != TMPFS_MAGIC && type != HUGETLBFS_MAGIC)
+  if (static_cast<unsigned long>(fs.f_type) != TMPFS_MAGIC)
     return wrong("the peer's memory is not on tmpfs");
   struct stat st {};
   if (fstat(fd.get(), &st) != 0) return system_error(errno, "fstat of the peer's memory");
@@ -86,14 +85,16 @@ Result<Mapping> map_sealed(const Fd& fd, size_t size) {
       size != round_to_page(size))
     return wrong("the peer's memory is not of the size it announced");
   // Reading a hole would allocate the page, and charge us for what the peer has not got. What is
-  // there stays: F_SEAL_FUTURE_WRITE refuses to punch holes too.
-  if (static_cast<uint64_t>(st.st_blocks) * 512 < size) return wrong("the peer's memory has holes");
+  // there stays: F_SEAL_FUTURE_WRITE refuses to punch holes too. The blocks of the file would not
+  // do: some may lie beyond its end.
+  if (lseek(fd.get(), 0, SEEK_HOLE) != static_cast<off_t>(size))
+    return wrong("the peer's memory has holes");
   void* data = sys::mmap(size, PROT_READ, fd.get());
   if (data == MAP_FAILED) return system_error(errno, "mmap of the peer's memory");
   Mapping map(static_cast<std::byte*>(data), size);
   madvise(data, size, MADV_DONTFORK);
-  // A hint: where it is refused the pages fault in one by one.
-  sys::populate(data, size, MADV_POPULATE_READ);
+  // A hint: where it is refused the pages fault in as they are read.
+  if (populate) sys::populate(data, size, MADV_POPULATE_READ);
   return map;
 }
 

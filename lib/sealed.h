@@ -50,7 +50,8 @@ size_t round_to_page(size_t size);
 Result<SealedMemory> make_sealed(const char* name, size_t size);
 
 // Checks the peer's descriptor (all four seals, on tmpfs, exactly `size` bytes, whole pages) and
-// maps it read-only. The descriptor is not needed afterwards.
-Result<Mapping> map_sealed(const Fd& fd, size_t size);
+// maps it read-only, with its pages unless they are to come as they are read. The descriptor is not
+// needed afterwards.
+Result<Mapping> map_sealed(const Fd& fd, size_t size, bool populate = true);
 
 }  // namespace mmaplink

@@ -121,6 +121,41 @@ TEST(titles_of_one_client_are_nothing_to_the_next) {
   fail_unless(back.titles().empty());
 }
 
+// Where GStreamer warns of events out of order the test fails.
+TEST(a_sender_with_caps_follows_one_without) {
+  const Scene scene;
+  const Pipeline server(scene.src("role=server name=src ! identity ! fakesink async=false"));
+  server.play();
+  const std::string with = "videotestsrc is-live=true ! " + std::string(test::kVideo);
+  const std::string without = "fakesrc is-live=true sizetype=fixed sizemax=100";
+  for (const std::string& from : {without, with, without, without, with, with}) {
+    const guint64 before = test::stat(server.element("src"), "buffers");
+    const Pipeline sender(from + " ! " + scene.sink("role=client"));
+    sender.play();
+    fail_unless(
+        test::becomes([&] { return test::stat(server.element("src"), "buffers") > before + 5; }));
+  }
+  fail_unless(server.errors().empty());
+}
+
+TEST(a_client_with_caps_follows_one_without) {
+  const Scene scene;
+  const Pipeline server(scene.src("role=server mmap=yes ! identity ! ") + scene.sink());
+  server.play();
+  const auto line = [&](const std::string& from) {
+    return from + " ! " + scene.sink("role=client ") +
+           scene.src("name=back ! fakesink async=false");
+  };
+  const std::string with = line("videotestsrc is-live=true ! " + std::string(test::kVideo));
+  const std::string without = line("fakesrc is-live=true sizetype=fixed sizemax=100");
+  for (const std::string& one : {without, with, without, without, with, with}) {
+    const Pipeline client(one);
+    client.play();
+    fail_unless(test::becomes([&] { return test::stat(client.element("back"), "buffers") > 5; }));
+  }
+  fail_unless(server.errors().empty());
+}
+
 // The thread that has it must come back for the next client's.
 TEST(frame_on_its_way_when_the_next_client_comes_is_for_nobody) {
   const Scene scene;

@@ -12,8 +12,10 @@ constexpr auto kLiveAudio =
     "audiotestsrc num-buffers=20 is-live=true samplesperbuffer=960 name=audio ! "
     "audio/x-raw,rate=48000,channels=2";
 
-// The first timestamp of a live source is when it happened to start. Here each starts with 0.
-void start_at_zero(const Pipeline& pipeline) {
+// The first timestamp of a live source is when it happened to start. Here each starts with a
+// second, which is still to come: a muxer that finds its inputs late goes on with what it has, and
+// then writes other headers.
+void start_at_a_second(const Pipeline& pipeline) {
   for (const char* source : {"video", "audio"}) {
     GstPad* pad = gst_element_get_static_pad(pipeline.element(source), "src");
     gst_pad_add_probe(
@@ -23,7 +25,7 @@ void start_at_zero(const Pipeline& pipeline) {
           info->data = buffer = gst_buffer_make_writable(buffer);
           auto& start = *static_cast<GstClockTime*>(first);
           if (!GST_CLOCK_TIME_IS_VALID(start)) start = GST_BUFFER_PTS(buffer);
-          GST_BUFFER_PTS(buffer) -= start;
+          GST_BUFFER_PTS(buffer) += GST_SECOND - start;
           return GST_PAD_PROBE_OK;
         },
         new GstClockTime(GST_CLOCK_TIME_NONE),
@@ -40,7 +42,7 @@ std::vector<Case> live_cases() {
        .chains = {{kLiveVideo, kQuickEncoder, "h264parse", kDecoder},
                   {kLiveAudio, "opusenc", "opusparse", "opusdec"}},
        .is_live = true,
-       .prepare = start_at_zero},
+       .prepare = start_at_a_second},
       // The file begins with 0 whatever running time it is.
       {.name = "live_audio_and_video_in_a_file",
        .chains = {{kLiveVideo, "jpegenc", "jpegparse"}, {kLiveAudio, "opusenc", "opusparse"}},
@@ -50,7 +52,7 @@ std::vector<Case> live_cases() {
        .pads = {"video_0", "audio_0"},
        .is_live = true,
        .has_dates = false,
-       .prepare = start_at_zero},
+       .prepare = start_at_a_second},
   };
 }
 

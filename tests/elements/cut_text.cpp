@@ -12,7 +12,7 @@ constexpr auto kText =
 // Pairs of bytes that differ from frame to frame.
 constexpr auto kCaptions =
     "fakesrc num-buffers=20 sizetype=fixed sizemax=2 filltype=pattern-span datarate=60 format=time "
-    "! closedcaption/x-cea-608,format=raw,framerate=30/1";
+    "! closedcaption/x-cea-608,format=raw,field=0,framerate=30/1";
 
 std::string captioned(const std::string& video, const std::string& captions) {
   return "videotestsrc num-buffers=20 ! video/x-raw,framerate=30/1," + video +

@@ -33,8 +33,12 @@ class ForgedPeer {
   // The whole handshake, as a client or as a server.
   void greet_server(mmaplink::Lanes lanes);
   void greet_client(mmaplink::Lanes lanes);
-  // As a reader whose sink has a good one already; refuses to answer what it is asked meanwhile.
+  // As a reader whose sink has a good one already; declines what it is asked meanwhile.
   void join(const Harness& sink);
+  // What it has been asked and has not declined yet. To decline says no to all of them: how many
+  // there were.
+  std::vector<const mmaplink::Note*> questions() const;
+  int decline();
 
   mmaplink::Half& own() { return *reinterpret_cast<mmaplink::Half*>(half_.map.data()); }
   const mmaplink::Fd& own_fd() const { return half_.fd; }
@@ -81,6 +85,7 @@ class ForgedPeer {
   mmaplink::Mapping theirs_;
   mmaplink::Channel channel_;
   std::vector<mmaplink::SealedMemory> arenas_;
+  size_t declined_ = 0;  // of messages
   bool open_ = true;
 };
 

@@ -8,6 +8,8 @@
 #include "gst/wire.h"
 #include "tests/elements/forged_peer.h"
 
+using gstmmap::FlushStart;
+using gstmmap::FlushStop;
 using gstmmap::Item;
 using gstmmap::Notice;
 using mmaplink::Descriptor;
@@ -210,6 +212,120 @@ TEST(streams_out_of_order_end_the_link) {
        }},
   };
   for (const auto& [name, does] : all) test::attack_source(name, does, "a stream out of order");
+}
+
+// The end of a flush that another one has overtaken is none, and what comes then is of the next.
+TEST(caps_in_a_flush_without_any_before) {
+  const Scene scene;
+  const Harness source(scene.src("role=server"));
+  source.play();
+  ForgedPeer peer(scene.path());
+  peer.greet_server(kSends);
+  peer.publish_event(gst_event_new_stream_start("forged"));
+  peer.publish_event(segment_event());
+  peer.announce(1, 64 << 10);
+  peer.publish_number(0);
+  fail_unless_equals_uint64(source.pull_number(), 0);
+  peer.note(static_cast<uint32_t>(Notice::flush_start), gstmmap::encode(FlushStart{2, 5}));
+  source.pull_event(GST_EVENT_FLUSH_START);
+  publish(peer, Item::flush_stop, gstmmap::encode(FlushStop{1, 4, 0}));
+  peer.publish_event(caps_event(test::kVideo));
+  peer.publish_event(segment_event());
+  publish(peer, Item::flush_stop, gstmmap::encode(FlushStop{2, 5, 0}));
+  source.pull_event(GST_EVENT_FLUSH_STOP);
+  peer.publish_event(segment_event());
+  peer.publish_number(1);
+  fail_unless_equals_uint64(source.pull_number(), 1);
+  fail_unless(peer.look(), "%s", peer.refusal().c_str());
+}
+
+namespace {
+
+GstEvent* sticky(const std::string& name) {
+  return gst_event_new_custom(GST_EVENT_CUSTOM_DOWNSTREAM_STICKY,
+                              gst_structure_new_empty(name.c_str()));
+}
+
+constexpr auto kTooManySticky = "more sticky events than are kept";
+
+}  // namespace
+
+// A pad keeps one of each name.
+TEST(sticky_events_without_end_end_the_link) {
+  test::attack_source(
+      "their names",
+      [](ForgedPeer& peer) {
+        peer.begin_stream();
+        for (int i = 0; i < 65; ++i) {
+          peer.publish_event(sticky("name" + std::to_string(i)));
+          peer.publish_event(sticky("name"));
+        }
+      },
+      kTooManySticky);
+  test::attack_source(
+      "their names, while it flushes",
+      [](ForgedPeer& peer) {
+        peer.begin_stream();
+        peer.note(static_cast<uint32_t>(Notice::flush_start), gstmmap::encode(FlushStart{1, 1}));
+        for (int i = 0; i < 65; ++i) peer.publish_event(sticky("name" + std::to_string(i)));
+      },
+      kTooManySticky);
+  test::attack_source(
+      "their bytes",
+      [](ForgedPeer& peer) {
+        peer.begin_stream();
+        const std::string text(3 << 20, 'a');
+        std::byte* arena = peer.announce(2, 4 << 20);
+        // The one of a name is in place of the one before.
+        for (const int number : {0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5}) {
+          const std::string name = "large" + std::to_string(number);
+          const Bytes bytes = encoded(gst_event_new_custom(
+              GST_EVENT_CUSTOM_DOWNSTREAM_STICKY,
+              gst_structure_new(name.c_str(), "text", G_TYPE_STRING, text.c_str(), nullptr)));
+          fail_unless(test::becomes([&] { return peer.theirs().taken == peer.own().head; }));
+          std::memcpy(arena, bytes.data(), bytes.size());
+          Descriptor descriptor;
+          descriptor.kind = static_cast<uint32_t>(Item::event);
+          descriptor.extra_from = static_cast<uint32_t>(ExtraFrom::block);
+          descriptor.extra_arena = 2;
+          descriptor.extra_size = static_cast<uint32_t>(bytes.size());
+          peer.publish(descriptor);
+        }
+      },
+      kTooManySticky);
+}
+
+// Those of many senders, one after the other, are still there with the next: they are bounded, and
+// a good one is not hung up on for what others have sent.
+TEST(sticky_events_of_many_senders_are_bounded) {
+  const Scene scene;
+  const Harness source(scene.src("role=server"));
+  source.play();
+  for (int sender = 0; sender < 20; ++sender) {
+    ForgedPeer peer(scene.path());
+    peer.greet_server(kSends);
+    peer.begin_stream();
+    for (int i = 0; i < 64; ++i)
+      peer.publish_event(sticky("name" + std::to_string(sender) + "-" + std::to_string(i)));
+    fail_unless(
+        test::becomes([&] { return peer.look() && peer.theirs().taken == peer.own().head; }), "%s",
+        peer.refusal().c_str());
+    peer.hang_up();
+    fail_unless(test::becomes([&] { return source.stat("peers") == 0; }));
+  }
+  const Harness good(scene.sink("role=client"));
+  good.push_event(sticky("good"));
+  good.push_number(9);
+  fail_unless_equals_uint64(source.pull_number(), 9);
+  int kept = 0;
+  gst_pad_sticky_events_foreach(
+      source.get()->sinkpad,
+      [](GstPad*, GstEvent** event, gpointer count) -> gboolean {
+        *static_cast<int*>(count) += GST_EVENT_TYPE(*event) == GST_EVENT_CUSTOM_DOWNSTREAM_STICKY;
+        return TRUE;
+      },
+      &kept);
+  fail_unless_equals_int(kept, 1024);
 }
 
 TEST(metas_that_make_no_sense_end_the_link) {

@@ -3,10 +3,8 @@
 #include <sys/resource.h>
 
 #include <atomic>
-#include <condition_variable>
 #include <cstring>
 #include <deque>
-#include <mutex>
 
 #include "gst/wire.h"
 #include "tests/elements/forged_peer.h"
@@ -299,154 +297,50 @@ TEST(notices_to_a_source_are_checked) {
                           kNoSense);
 }
 
-namespace {
-
-// Upstream of a sink, where events stop until they are let go.
-class Blocked {
- public:
-  explicit Blocked(const Harness& sink) : pad_(GST_PAD(gst_object_ref(sink.get()->srcpad))) {
-    probe_ = gst_pad_add_probe(
-        pad_, GST_PAD_PROBE_TYPE_EVENT_UPSTREAM,
-        [](GstPad*, GstPadProbeInfo* info, gpointer self) {
-          return static_cast<Blocked*>(self)->see(GST_PAD_PROBE_INFO_EVENT(info));
-        },
-        this, nullptr);
-  }
-  Blocked(const Blocked&) = delete;
-  Blocked& operator=(const Blocked&) = delete;
-  ~Blocked() {
-    release();
-    gst_pad_remove_probe(pad_, probe_);
-    gst_object_unref(pad_);
-  }
-  void release() {
-    const std::lock_guard lock(mutex_);
-    open_ = true;
-    changed_.notify_all();
-  }
-  // Custom events of that name.
-  int count(const char* name) {
-    const std::lock_guard lock(mutex_);
-    return static_cast<int>(std::count(seen_.begin(), seen_.end(), name));
-  }
-  // Looked at first, so that nothing else is in the worker's way.
-  bool waits() {
-    const std::lock_guard lock(mutex_);
-    return waiting_;
-  }
-
- private:
-  GstPadProbeReturn see(GstEvent* event) {
-    const GstStructure* structure = gst_event_get_structure(event);
-    if (structure == nullptr || GST_EVENT_TYPE(event) != GST_EVENT_CUSTOM_UPSTREAM)
-      return GST_PAD_PROBE_OK;
-    std::unique_lock lock(mutex_);
-    seen_.emplace_back(gst_structure_get_name(structure));
-    waiting_ = true;
-    changed_.wait(lock, [&] { return open_; });
-    return GST_PAD_PROBE_OK;
-  }
-
-  GstPad* const pad_;
-  gulong probe_ = 0;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool open_ = false;
-  bool waiting_ = false;
-  std::vector<std::string> seen_;
-};
-
-Bytes custom_event(const char* name) {
-  GstEvent* event = gst_event_new_custom(GST_EVENT_CUSTOM_UPSTREAM, gst_structure_new_empty(name));
-  const auto bytes = gstmmap::encode_event(event);
-  gst_event_unref(event);
-  fail_unless(bytes.has_value());
-  return *bytes;
-}
-
-}  // namespace
-
-// Upstream takes its time. A peer that asks for more than can be done is hung up on, and what it
-// asked is not done any more; one that asks for little is not, and does not wait for all of that.
-TEST(a_flood_of_requests_is_the_floods_own_affair) {
+// An application counts them: each that came goes, and none that it has not heard of.
+TEST(who_dies_while_it_is_told_of_has_gone) {
   const Scene scene;
+  struct Count {
+    std::atomic<int> came{0}, gone{0};
+    std::atomic<bool> waits{false}, open{false};
+  } count;
   Play play(scene);
-  Blocked upstream(play.sink);
-  const auto events = static_cast<uint32_t>(Notice::event);
-  ForgedPeer modest(scene.path());
-  modest.join(play.sink);
+  const auto hears = [&](const char* signal, void (*heard)(GstElement*, guint, guint, Count*)) {
+    g_signal_connect(play.sink.element(), signal, G_CALLBACK(heard), &count);
+  };
+  hears("client-connected", [](GstElement*, guint, guint, Count* of) {
+    ++of->came;
+    fail_unless(of->came == of->gone + 1);
+    of->waits = true;
+    fail_unless(test::becomes([&] { return of->open.load(); }));
+  });
+  hears("client-disconnected", [](GstElement*, guint, guint, Count* of) { ++of->gone; });
   {
-    ForgedPeer flood(scene.path());
-    flood.join(play.sink);
-    const Bytes event = custom_event("flood");
-    flood.note(kForSink | events, event);
-    fail_unless(play.until([&] { return upstream.waits(); }));
-    for (int i = 0; i < 6000; ++i)
-      if (!flood.send(Note{kForSink | events, event})) break;
-    // While nothing of it can be done.
-    modest.note(kForSink | events, custom_event("modest"));
-    fail_unless(play.until([&] { return !flood.look(); }));
-    fail_unless(flood.refusal() == "the peer asks more than can be answered");
+    ForgedPeer peer(scene.path());
+    peer.greet_server(kReads);
+    fail_unless(play.until([&] {
+      fail_unless(peer.look(), "%s", peer.refusal().c_str());
+      peer.decline();
+      return count.waits.load();
+    }));
   }
-  for (int i = 0; i < 10; ++i) play.step();
-  upstream.release();
-  for (int i = 0; i < 20; ++i) modest.note(kForSink | events, custom_event("modest"));
-  fail_unless(play.until([&] { return upstream.count("modest") == 21; }));
-  fail_unless(modest.look(), "%s", modest.refusal().c_str());
-  fail_unless_equals_int(upstream.count("flood"), 1);
+  play.sink.wait_for_clients(1);
+  fail_unless_equals_int(count.gone, 0);
+  count.open = true;
+  fail_unless(test::becomes([&] { return count.gone == 1; }));
+  fail_unless_equals_int(count.came, 1);
 }
 
-// The same where few messages are as many bytes.
-TEST(a_flood_of_bytes_is_bounded) {
+// Of a stream that has not ended: a sink that is to say when nobody reads any more says so.
+TEST(the_end_of_a_stream_is_not_for_its_reader_to_say) {
   const Scene scene;
-  Play play(scene);
-  Blocked upstream(play.sink);
-  const auto events = static_cast<uint32_t>(Notice::event);
+  const Harness sink(scene.sink("on-disconnect=error"));
   ForgedPeer peer(scene.path());
-  peer.join(play.sink);
-  peer.note(kForSink | events, custom_event("flood"));
-  fail_unless(play.until([&] { return upstream.waits(); }));
-  for (int i = 0; i < 200; ++i)
-    if (!peer.send(Note{kForSink | events, Bytes(60000)})) break;
-  fail_unless(play.until([&] { return !peer.look(); }));
-  fail_unless(peer.refusal() == "the peer asks more than can be answered");
-  upstream.release();
-}
-
-// Whoever reads nothing of what it is asked and told.
-TEST(a_peer_that_does_not_read_its_messages_is_bounded) {
-  const Scene scene;
-  Play play(scene);
-  GstQuery* query = gst_query_new_position(GST_FORMAT_TIME);
-  const auto question = gstmmap::encode_question(query);
-  gst_query_unref(query);
-  Bytes asked = gstmmap::with_id(1, *question);
-  ForgedPeer peer(scene.path());
-  peer.join(play.sink);
-  bool open = true;
-  for (int i = 0; i < 2'000'000 && open; ++i) {
-    open = peer.send(Note{kForSink | static_cast<uint32_t>(Notice::query), asked});
-    if (i % 1000 == 0) play.step();
-  }
-  fail_if(open);
-  fail_unless(play.until([&] { return play.sink.stat("peers") == 1; }));
-}
-
-TEST(key_units_asked_for_without_end) {
-  const Scene scene;
-  Play play(scene);
-  GstEvent* event = gst_video_event_new_upstream_force_key_unit(GST_CLOCK_TIME_NONE, TRUE, 1);
-  const auto bytes = gstmmap::encode_event(event);
-  gst_event_unref(event);
-  ForgedPeer peer(scene.path());
-  peer.join(play.sink);
-  for (int i = 0; i < 20'000; ++i) {
-    if (!peer.send(Note{kForSink | static_cast<uint32_t>(Notice::event), *bytes})) break;
-    if (i % 100 == 0) play.step();
-  }
-  // Upstream is the harness, which keeps them all.
-  while (GstEvent* one = gst_harness_try_pull_upstream_event(play.sink.get())) gst_event_unref(one);
-  for (int i = 0; i < 20; ++i) play.step();
+  peer.join(sink);
+  for (const uint32_t seqnum : {0u, 1u, 77u})
+    peer.note(kForSink | static_cast<uint32_t>(Notice::eos_done), gstmmap::encode(seqnum));
+  peer.hang_up();
+  sink.wait_error();
 }
 
 // They are more than there may be connections, where we may have as many ourselves.

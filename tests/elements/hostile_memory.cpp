@@ -82,6 +82,15 @@ const std::vector<Bad>& all_bad() {
        kOtherSize},
       {"of no size", [](size_t) { return memfd(0, kAllSeals, 0); }, kOtherSize},
       {"all holes", [](size_t size) { return memfd(size, kAllSeals, 0); }, kHoles},
+      {"there behind its end",
+       [](size_t size) {
+         Fd fd = memfd(size, 0, 0);
+         const auto end = static_cast<off_t>(size);
+         fail_unless_equals_int(fallocate(fd.get(), FALLOC_FL_KEEP_SIZE, end, end), 0);
+         fail_unless_equals_int(fcntl(fd.get(), F_ADD_SEALS, kAllSeals), 0);
+         return fd;
+       },
+       kHoles},
       {"half there", [](size_t size) { return memfd(size, kAllSeals, size / 2); }, kHoles},
       {"hole-punched", punched, kHoles},
       {"a file on disk", [](size_t) { return on_disk(); }, kNotSealed},

@@ -30,15 +30,15 @@ GstEvent* new_seek(GstClockTime start, GstClockTime stop = GST_CLOCK_TIME_NONE, 
 enum class From { sender, readers };
 constexpr From kBothSides[] = {From::sender, From::readers};
 
-// Takes a function that makes an event. Streams of one demuxer are sought by one of them: the other
-// one flushes for it, and pads that flush take nothing.
+// Takes a function that makes an event. Where the streams of one demuxer go to several pipelines,
+// one of these seeks for all: the others flush for it, and pads that flush take nothing.
 void seek(const Linked& linked, From from, const std::function<GstEvent*()>& event) {
   const auto send = [&](GstElement* element) {
     fail_unless(gst_element_send_event(element, event()), "%s: %s can't seek", linked.kind.name,
                 GST_OBJECT_NAME(element));
   };
   if (from == From::sender) return send(linked.sender->get());
-  if (is_demuxed(linked.kind)) return send(linked.end(0));
+  if (is_demuxed(linked.kind) && linked.kind.split) return send(linked.end(0));
   for (const auto& reader : linked.readers) send(reader->get());
 }
 

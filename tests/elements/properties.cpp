@@ -97,6 +97,20 @@ TEST(source_has_its_defaults) {
   check_values(src.get(), {{"is-live", "true"}, {"num-buffers", "-1"}, {"do-timestamp", "false"}});
 }
 
+TEST(what_can_be_set_when_is_said) {
+  for (const char* name : {"mmapsink", "mmapsrc"}) {
+    const auto element = make(name);
+    const auto can_be_set_in_ready = [&](const char* property) {
+      return (g_object_class_find_property(G_OBJECT_GET_CLASS(element.get()), property)->flags &
+              GST_PARAM_MUTABLE_READY) != 0;
+    };
+    for (const char* property : {"socket-path", "role"}) fail_if(can_be_set_in_ready(property));
+    for (const char* property :
+         {"mmap", "max-memory", "perms", "group", "allowed-uids", "query-timeout", "on-disconnect"})
+      fail_unless(can_be_set_in_ready(property), "%s", property);
+  }
+}
+
 TEST(factories_say_what_they_are) {
   check_factory("mmapsink", "Sink", GST_PAD_SINK);
   check_factory("mmapsrc", "Source", GST_PAD_SRC);

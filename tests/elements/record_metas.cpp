@@ -143,6 +143,10 @@ constexpr Kind kKinds[] = {
     {"GstRTPSourceMetaAPI", as<GstRTPSourceMeta>},
 };
 
+// The buffer of a pool that this one shares memory with, which belongs to one process. From 1.26 on
+// GStreamer adds it to each copy that shares.
+bool is_parent(const GstMeta* meta) { return meta->info->api == GST_PARENT_BUFFER_META_API_TYPE; }
+
 // mmapsink always offers it, so that padded frames pass. Where there is no padding it says nothing
 // that the caps do not say.
 bool repeats_caps(const GstMeta* meta) {
@@ -160,7 +164,7 @@ std::string text_of_metas(GstBuffer* buffer) {
   std::vector<std::string> metas;
   gpointer state = nullptr;
   while (GstMeta* meta = gst_buffer_iterate_meta(buffer, &state)) {
-    if (repeats_caps(meta)) continue;
+    if (repeats_caps(meta) || is_parent(meta)) continue;
     const std::string api = g_type_name(meta->info->api);
     const auto* kind = std::find_if(std::begin(kKinds), std::end(kKinds),
                                     [&](const Kind& known) { return known.api == api; });

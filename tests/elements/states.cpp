@@ -1,5 +1,7 @@
 // States, and what the end of a peer means: on-disconnect on both elements in both roles, pausing,
 // and reconnecting.
+#include <sys/stat.h>
+
 #include <atomic>
 #include <thread>
 
@@ -267,6 +269,34 @@ TEST(settings_may_change_between_two_runs) {
     reader.stop();
     sender.stop();
   }
+}
+
+// All but where the two meet.
+TEST(settings_may_change_in_ready) {
+  const Scene scene;
+  const Pipeline sender(sender_line(scene, ""));
+  GstElement* sink = sender.element("sink");
+  fail_unless_equals_int(gst_element_set_state(sink, GST_STATE_READY), GST_STATE_CHANGE_SUCCESS);
+  g_object_set(sink, "perms", 0640, "socket-path", scene.path("elsewhere").c_str(), nullptr);
+  fail_unless(gst_element_set_state(sink, GST_STATE_PAUSED) != GST_STATE_CHANGE_FAILURE);
+  struct stat st {};
+  fail_unless_equals_int(stat(scene.path().c_str(), &st), 0);
+  fail_unless_equals_int(static_cast<int>(st.st_mode & 0777), 0640);
+  // What makes no sense is found then.
+  gst_element_set_state(sink, GST_STATE_READY);
+  g_object_set(sink, "allowed-uids", "me", nullptr);
+  fail_unless_equals_int(gst_element_set_state(sink, GST_STATE_PAUSED), GST_STATE_CHANGE_FAILURE);
+  const std::string error = sender.wait_error();
+  fail_unless(test::contains(error, "me"), "%s", error.c_str());
+
+  const Harness source(scene.src("role=server num-buffers=-1"));
+  gst_element_set_state(source.element(), GST_STATE_READY);
+  g_object_set(source.element(), "num-buffers", 2, nullptr);
+  source.play();
+  const Harness from(scene.sink("role=client"));
+  from.wait_for_clients(1);
+  for (guint64 i = 0; i < 2; ++i) from.push_number(i);
+  source.pull_event(GST_EVENT_EOS);
 }
 
 TEST(every_state_can_be_left_again) {

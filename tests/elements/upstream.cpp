@@ -103,6 +103,21 @@ TEST(upstream_events_cross_with_all_their_fields) {
   }
 }
 
+// A pad's offset, which is there wherever two clocks are, does not make it another time.
+TEST(a_key_unit_for_now_stays_one) {
+  const Scene scene;
+  const Pair pair(scene);
+  for (const gint64 offset : {-4711, 4711}) {
+    GstEvent* event = gst_video_event_new_upstream_force_key_unit(GST_CLOCK_TIME_NONE, TRUE, 1);
+    gst_event_set_running_time_offset(event, offset);
+    fail_unless(gst_harness_push_upstream_event(pair.reader.get(), event));
+    const auto came = next_upstream(pair.sink, GST_EVENT_CUSTOM_UPSTREAM);
+    GstClockTime time = 0;
+    fail_unless(gst_video_event_parse_upstream_force_key_unit(came.get(), &time, nullptr, nullptr));
+    fail_unless_equals_uint64(time, GST_CLOCK_TIME_NONE);
+  }
+}
+
 TEST(what_became_of_a_seek_is_known) {
   const Scene scene;
   const Pipeline sender("videotestsrc name=from ! " + scene.sink("wait-for-connection=true"));
@@ -174,6 +189,124 @@ TEST(joiners_start_with_a_key_frame_that_they_ask_for_once) {
     fail_unless_equals_uint64(joiner->pull_number(), 5);
   }
   fail_unless_equals_int(gst_harness_upstream_events_in_queue(pair.sink.get()), 0);
+}
+
+namespace {
+
+// Two readers of a stream of packets, in lock step.
+struct Two : Pair {
+  explicit Two(const Scene& scene) : Pair(scene), other(scene.src()) {
+    other.play();
+    sink.wait_for_clients(2);
+    push(true);
+    events();
+  }
+  void push(bool is_key) {
+    GstBuffer* buffer = test::numbered(next, 100);
+    if (!is_key) GST_BUFFER_FLAG_SET(buffer, GST_BUFFER_FLAG_DELTA_UNIT);
+    fail_unless_equals_int(sink.push(buffer), GST_FLOW_OK);
+    for (const Harness* one : {&reader, &other})
+      fail_unless_equals_uint64(one->pull_number(), next);
+    ++next;
+  }
+  static void ask(const Harness& from, GstEvent* event) {
+    fail_unless(gst_harness_push_upstream_event(from.get(), event));
+  }
+  // What has come to upstream of all that was asked.
+  std::vector<test::Ref<GstEvent>> events() {
+    for (const Harness* one : {&reader, &other})
+      ask(*one, gst_event_new_custom(GST_EVENT_CUSTOM_UPSTREAM, gst_structure_new_empty("end")));
+    std::vector<test::Ref<GstEvent>> all;
+    for (int ends = 0; ends < 2;) {
+      test::Ref<GstEvent> event(gst_harness_pull_upstream_event(sink.get()));
+      fail_unless(event != nullptr);
+      if (gst_event_has_name(event.get(), "end"))
+        ++ends;
+      else
+        all.push_back(std::move(event));
+    }
+    return all;
+  }
+  Harness other;
+  guint64 next = 0;
+};
+
+GstEvent* key_unit(GstClockTime time, gboolean all_headers, guint count) {
+  return gst_video_event_new_upstream_force_key_unit(time, all_headers, count);
+}
+
+}  // namespace
+
+TEST(a_key_frame_on_its_way_serves_all_who_ask) {
+  const Scene scene;
+  Two two(scene);
+  two.push(false);
+  const test::Ref<GstEvent> asked(key_unit(GST_CLOCK_TIME_NONE, FALSE, 7));
+  two.ask(two.reader, gst_event_ref(asked.get()));
+  auto came = two.events();
+  fail_unless_equals_int(static_cast<int>(came.size()), 1);
+  fail_unless(text_of(came[0].get()) == text_of(asked.get()));
+  two.ask(two.other, key_unit(GST_CLOCK_TIME_NONE, FALSE, 8));
+  two.push(false);
+  fail_unless(two.events().empty());
+  // It does not for one with headers, nor for one at another time.
+  two.ask(two.other, key_unit(GST_CLOCK_TIME_NONE, TRUE, 9));
+  two.ask(two.other, key_unit(5 * GST_SECOND, FALSE, 10));
+  fail_unless_equals_int(static_cast<int>(two.events().size()), 2);
+  // Nor when it has passed.
+  two.push(true);
+  two.ask(two.other, key_unit(GST_CLOCK_TIME_NONE, FALSE, 11));
+  came = two.events();
+  fail_unless_equals_int(static_cast<int>(came.size()), 1);
+  guint count = 0;
+  gst_video_event_parse_upstream_force_key_unit(came[0].get(), nullptr, nullptr, &count);
+  fail_unless_equals_int(static_cast<int>(count), 11);
+}
+
+TEST(a_key_frame_asked_for_too_often_comes_later) {
+  const Scene scene;
+  Two two(scene);
+  size_t at_once = 0;
+  for (int i = 0; i < 20; ++i) {
+    two.ask(two.other, key_unit(GST_CLOCK_TIME_NONE, FALSE, 1));
+    at_once += two.events().size();
+    two.push(true);
+  }
+  fail_unless(at_once >= 4 && at_once < 20, "%zu", at_once);
+  // The other one asks for the first time, and nobody does again.
+  two.ask(two.reader, key_unit(GST_CLOCK_TIME_NONE, TRUE, 1));
+  std::vector<test::Ref<GstEvent>> later = two.events();
+  fail_unless(test::becomes([&] {
+    two.push(false);
+    if (later.empty()) later = two.events();
+    return !later.empty();
+  }));
+  gboolean all_headers = FALSE;
+  fail_unless(gst_video_event_parse_upstream_force_key_unit(later[0].get(), nullptr, &all_headers,
+                                                            nullptr));
+  fail_unless(all_headers);
+}
+
+TEST(the_last_of_many_negotiations_takes_place) {
+  const Scene scene;
+  Two two(scene);
+  for (int i = 0; i < 20; ++i) two.ask(two.other, gst_event_new_reconfigure());
+  const size_t at_once = two.events().size();
+  fail_unless(at_once >= 2 && at_once < 20, "%zu", at_once);
+  fail_unless(test::becomes([&] {
+    two.push(true);
+    return !two.events().empty();
+  }));
+}
+
+TEST(a_reader_that_is_alone_asks_as_often_as_it_likes) {
+  const Scene scene;
+  const Pair pair(scene);
+  for (guint i = 0; i < 100; ++i)
+    Two::ask(pair.reader,
+             i % 2 == 0 ? key_unit(GST_CLOCK_TIME_NONE, TRUE, i) : gst_event_new_reconfigure());
+  for (guint i = 0; i < 100; ++i)
+    next_upstream(pair.sink, i % 2 == 0 ? GST_EVENT_CUSTOM_UPSTREAM : GST_EVENT_RECONFIGURE);
 }
 
 TEST(joiner_of_a_silent_stream_gets_its_stickies_at_once) {

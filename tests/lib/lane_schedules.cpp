@@ -14,8 +14,11 @@ using Marks = std::vector<uint64_t>;
 
 constexpr uint64_t kEvents = 100;  // marks of what must arrive are from here on
 constexpr size_t kMost = 10;       // frames of a test
-constexpr uint64_t kSeeds = kSlow ? 200 : 5000;
-constexpr size_t kCleared = 16;  // slots and receipts that it uses
+constexpr size_t kCleared = 16;    // slots and receipts that it uses
+
+// The ordinary run is a tenth of what there is to see with `-m slow`.
+uint64_t seeds() { return g_test_slow() ? 5000 : 500; }
+int switches(int most) { return g_test_slow() ? most : std::max(most - 1, 0); }
 
 // A sender, a receiver and what comes of them. Made anew for each schedule, but for the memory.
 class World {
@@ -301,7 +304,7 @@ void none_is_wrong(const std::string& wrong, const std::string& where) {
 // All schedules with at most that many switches.
 template <Scenario scenario, int most>
 void each_schedule() {
-  EachChooser chooser(kSlow ? most - 1 : most);
+  EachChooser chooser(switches(most));
   size_t count = 0;
   do {
     none_is_wrong(wrong_with(scenario, chooser), "schedule " + std::to_string(count++));
@@ -311,7 +314,7 @@ void each_schedule() {
 
 template <Scenario scenario>
 void random_schedules() {
-  for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
+  for (uint64_t seed = 1; seed <= seeds(); ++seed) {
     RandomChooser chooser(seed);
     none_is_wrong(wrong_with(scenario, chooser), "seed " + std::to_string(seed));
   }
@@ -328,7 +331,7 @@ void deaths() {
       const Death death{side, step};
       const std::string where = who + " dies at step " + std::to_string(step);
       bool reached = false;
-      EachChooser each(kSlow ? 0 : most);
+      EachChooser each(switches(most));
       do {
         none_is_wrong(wrong_with(scenario, each, death, &reached), where);
         ++count;
@@ -349,7 +352,7 @@ template <Scenario scenario>
 void fences_are_needed() {
   std::string wrong;
   uint64_t seed = 1;
-  for (; wrong.empty() && seed <= 10 * kSeeds; ++seed) {
+  for (; wrong.empty() && seed <= 50'000; ++seed) {
     RandomChooser chooser(seed);
     wrong = wrong_with(scenario, chooser, {}, nullptr, true);
   }

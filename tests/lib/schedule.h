@@ -22,22 +22,7 @@
 #include "lib/send_lane.h"
 #include "tests/lib/helpers.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-#define MMAP_TEST_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define MMAP_TEST_ASAN 1
-#endif
-#endif
-
 namespace mmaplink::test {
-
-// Where a schedule takes ten times as long, fewer will do.
-#ifdef MMAP_TEST_ASAN
-inline constexpr bool kSlow = true;
-#else
-inline constexpr bool kSlow = false;
-#endif
 
 enum Side { kSender, kReceiver, kSides };
 

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "lib/system.h"
 #include "tests/lib/helpers.h"
 
 namespace mmaplink::test {
@@ -156,9 +157,38 @@ void refuses_another_size_than_announced() {
 // Reading a hole allocates memory, for whoever reads: a peer could make us pay for gigabytes that
 // it has not got.
 void refuses_what_is_not_backed_by_memory() {
-  const Fd sparse = memfd(8 * page_size(), kAllSeals);
-  g_assert_true(
-      fails(map_sealed(sparse, 8 * page_size()), Failure::protocol, "the peer's memory has holes"));
+  const size_t size = 8 * page_size();
+  const auto refused = [size](const Fd& fd) {
+    return fails(map_sealed(fd, size), Failure::protocol, "the peer's memory has holes");
+  };
+  const auto sealed = [](Fd fd) {
+    g_assert_cmpint(fcntl(fd.get(), F_ADD_SEALS, kAllSeals), ==, 0);
+    return fd;
+  };
+  g_assert_true(refused(memfd(size, kAllSeals)));
+  // Which has as many blocks, behind its end.
+  Fd beyond = memfd(size, 0);
+  g_assert_cmpint(fallocate(beyond.get(), FALLOC_FL_KEEP_SIZE, static_cast<off_t>(size),
+                            static_cast<off_t>(size)),
+                  ==, 0);
+  g_assert_true(refused(sealed(std::move(beyond))));
+  for (const size_t hole : {size_t{0}, size_t{3}, size_t{7}}) {
+    Fd one = memfd(size, 0);
+    for (size_t page = 0; page < 8; ++page)
+      if (page != hole)
+        g_assert_cmpint(pwrite(one.get(), "x", 1, static_cast<off_t>(page * page_size())), ==, 1);
+    g_assert_true(refused(sealed(std::move(one))));
+  }
+}
+
+// Where the kernel does not populate the pages are there all the same.
+void is_backed_on_older_kernels() {
+  sys::arm(sys::Call::populate, EINVAL);
+  const auto memory = must(make_sealed("mmap-test", 5 * page_size()));
+  const Mapping view = must(map_sealed(memory.fd, 5 * page_size()));
+  g_assert_cmpint(sys::failed(), ==, 2);
+  sys::disarm();
+  g_assert_true(view.data()[4 * page_size()] == std::byte{0});
 }
 
 // The VmFlags of the mapping that starts there.
@@ -230,6 +260,7 @@ int main(int argc, char** argv) {
        {"/sealed/refuses-what-is-no-memory", refuses_what_is_no_memory},
        {"/sealed/refuses-another-size-than-announced", refuses_another_size_than_announced},
        {"/sealed/refuses-what-is-not-backed-by-memory", refuses_what_is_not_backed_by_memory},
+       {"/sealed/is-backed-on-older-kernels", is_backed_on_older_kernels},
        {"/sealed/children-do-not-inherit-it", children_do_not_inherit_it},
        {"/sealed/mappings-end-with-their-object", mappings_end_with_their_object},
        {"/sealed/mapping-outlives-the-descriptor-and-the-owner",
