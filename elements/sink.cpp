@@ -113,8 +113,11 @@ void Sink::stop() {
   sender_->interrupt(true);
   sender_->on_no_memory({});
   sender_->stop();
+  // Upstream still runs, and a pad that flushes takes queries: one may be in propose_allocation().
+  GST_PAD_STREAM_LOCK(pad());
   gst_clear_object(&allocator_);
   ready_readers_.clear();
+  GST_PAD_STREAM_UNLOCK(pad());
   readers_.clear();
   joining_.clear();
 }
