@@ -23,7 +23,7 @@ enum class OnDisconnect { automatic, none, eos, error };
 // READY, all else from READY to PAUSED.
 struct Settings {
   std::optional<std::string> socket_path;
-  mmaplink::Role role;
+  mmaplink::Role role{};  // its element says
   std::string mmap = "auto";
   guint64 max_memory = guint64{1} << 30;
   GstClockTime connection_timeout = GST_CLOCK_TIME_NONE;

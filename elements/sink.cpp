@@ -17,7 +17,6 @@ namespace gstmmap {
 using mmaplink::Clock;
 using mmaplink::Endpoint;
 using mmaplink::Error;
-using mmaplink::Link;
 using mmaplink::Outgoing;
 using mmaplink::Sender;
 using mmaplink::Side;
@@ -334,7 +333,7 @@ bool Sink::send_event(GstEvent* event) {
 
 // Whether nobody waits for this one's EOS any longer. A reader alone is waited for, as a sink is
 // that is paused, but for peer-timeout.
-bool Sink::has_stopped(Reader& reader, bool others_are_done) {
+bool Sink::has_stopped(Reader& reader, bool others_are_done) const {
   const auto idle = reader.eos_stall.look(reader.link->send_lane().progress(), Clock::now());
   if (const auto timeout = timeout_of(active_.peer_timeout); timeout && idle >= *timeout) {
     reader.link->hang_up("it has not read up to the end within peer-timeout");

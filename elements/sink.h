@@ -128,7 +128,7 @@ class Sink final : public mmaplink::EndpointUser {
                                         std::span<const std::byte> bytes);
   mmaplink::Sender::Published send_event_to(Reader& reader, GstEvent* event);
   mmaplink::Limits limits_for(const Reader& reader) const;
-  bool has_stopped(Reader& reader, bool others_are_done);
+  bool has_stopped(Reader& reader, bool others_are_done) const;
   bool wait_for_eos_done(Readers::List open, uint32_t seqnum);
   using Question = std::shared_ptr<GstQuery>;
   struct Answered {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "elements/gstmmapsink.h"
 #include "elements/gstmmapsrc.h"
@@ -278,10 +279,9 @@ std::optional<Error> Source::why_lost() const {
 void Source::finish(const Error& why) {
   GST_INFO_OBJECT(element_, "end of the link: %s", why.text.c_str());
   const bool had_data = delivered_;
-  const auto link = std::move(current_);
+  const auto link = std::exchange(current_, nullptr);
   if (!link->alive() && link->peer_lanes().sends && !link->said_goodbye())
     postbox_.post(peer_lost_new(element_, link->peer(), why.text, 0));
-  current_.reset();
   item_ = Incoming{};  // which may lie in an arena of that link
   is_parsed_ = true;
   pending_since_.reset();

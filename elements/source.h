@@ -140,7 +140,7 @@ class Source final : public mmaplink::EndpointUser {
   std::optional<mmaplink::Deadline> pending_since_;
   std::optional<mmaplink::Deadline> eos_since_;  // that is wanted, and nothing has come
   uint64_t buffers_at_eos_ = 0;
-  GstSegment segment_;
+  GstSegment segment_{};
   Tighten tighten_;
   bool is_parsed_ = true;  // by these caps, or without any
   PadTime time_;

@@ -16,7 +16,7 @@ using String = Owned<gchar, g_free>;
 using Structure = Owned<GstStructure, gst_structure_free>;
 
 // From asking for EOS: what is on its way has to be encoded and to come back.
-constexpr gint64 kEndTimeout = 20 * G_USEC_PER_SEC;
+constexpr gint64 kEndTimeout = 20 * G_TIME_SPAN_SECOND;
 constexpr auto kStopTimeout = std::chrono::seconds(5);
 constexpr GstClockTime kLook = 100 * GST_MSECOND;
 
@@ -108,7 +108,7 @@ bool run(const Element& pipeline, const Job& job) {
       job.progress();
     }
     const bool time_is_up =
-        job.seconds > 0 && began > 0 && now - began >= job.seconds * G_USEC_PER_SEC;
+        job.seconds > 0 && began > 0 && now - began >= job.seconds * G_TIME_SPAN_SECOND;
     if (ending == 0 && (asked_to_end || time_is_up)) {
       ending = now;
       // From a thread of its own: a source takes it only once its frame is through, which may wait.
@@ -123,7 +123,7 @@ bool run(const Element& pipeline, const Job& job) {
       g_printerr("the stream did not end within %d s\n", int(kEndTimeout / G_USEC_PER_SEC));
       return false;
     }
-    if (job.patience > 0 && now - moved > job.patience * G_USEC_PER_SEC) {
+    if (job.patience > 0 && now - moved > job.patience * G_TIME_SPAN_SECOND) {
       g_printerr("no frame has passed for %d s\n", job.patience);
       return false;
     }

@@ -42,6 +42,7 @@ static GstFlowReturn pool_alloc_buffer(GstBufferPool* pool, GstBuffer** buffer,
 }
 
 static GstFlowReturn pool_acquire_buffer(GstBufferPool* pool, GstBuffer** buffer,
+                                         // cppcheck-suppress constParameter ; the parent has it so
                                          GstBufferPoolAcquireParams* params) {
   Sender& sender = *pool_cast(pool)->sender;
   GstBufferPoolAcquireParams no_wait{};

@@ -15,7 +15,7 @@ using mmaplink::Block;
 using mmaplink::View;
 
 struct Memory {
-  GstMemory parent;            // first: this is a GstMemory
+  GstMemory parent{};          // first: this is a GstMemory
   std::byte* data = nullptr;   // of offset 0
   std::optional<Block> block;  // a sender's own
   // A receiver's:

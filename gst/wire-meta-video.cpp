@@ -75,7 +75,7 @@ bool rows_fit(const Video& video, const GstVideoFormatInfo* format, guint compon
 }
 
 bool palette_fits(const Video& video, uint64_t size) {
-  constexpr uint64_t kPalette = 256 * 4;
+  constexpr uint64_t kPalette = uint64_t{256} * 4;
   return video.offset[1] <= size && kPalette <= size - video.offset[1];
 }
 

@@ -8,8 +8,8 @@
 #include <cerrno>
 #include <charconv>
 #include <cstdint>
-#include <cstring>
 #include <string_view>
+#include <system_error>
 
 #include "lib/socket.h"
 
@@ -78,8 +78,9 @@ Result<gid_t> group_named(const std::string& name) {
          buffer.size() < kMostBuffer)
     buffer.resize(buffer.size() * 2);
   if (found != nullptr) return found->gr_gid;
-  return Error{Failure::settings, "there is no group " + name +
-                                      (code != 0 ? std::string(": ") + std::strerror(code) : "")};
+  return Error{Failure::settings,
+               "there is no group " + name +
+                   (code != 0 ? ": " + std::generic_category().message(code) : "")};
 }
 
 Result<std::vector<uid_t>> parse_uids(const std::string& text) {

@@ -206,7 +206,7 @@ void ArenaStore::start_anew() {
   Arenas retired;
   {
     const std::lock_guard lock(mutex_);
-    for (auto& arena : arenas_) {
+    for (const auto& arena : arenas_) {
       arena->over_.store(true, std::memory_order_release);
       // The others count until their last block is back.
       if (arena->live == 0) bytes_ -= arena->size();

@@ -187,7 +187,7 @@ void Endpoint::stop(Side which) {
 
 // Of links about which something is not as it was.
 void Endpoint::tell_news() {
-  for (auto& entry : connections_) {
+  for (const auto& entry : connections_) {
     const auto& link = entry.second.link;
     if (link && link->take_news()) each_user([&](EndpointUser& user) { user.on_lanes(link); });
   }
@@ -232,7 +232,7 @@ std::shared_ptr<Channel> Endpoint::make_channel(Fd socket) {
 }
 
 void Endpoint::run() {
-  std::array<epoll_event, 32> events;
+  std::array<epoll_event, 32> events{};
   for (;;) {
     int timeout = -1;
     {

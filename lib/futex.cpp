@@ -45,6 +45,7 @@ void wait_any(std::span<const WaitWord> words, Deadline deadline) {
     deadline = std::min(deadline, Clock::now() + kSlice);
   }
   if (has_waitv.load(std::memory_order_relaxed)) {
+    // NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): filled as far as the kernel looks
     std::array<futex_waitv, kMostWords> list;
     for (size_t i = 0; i < words.size(); ++i) {
       list[i] = {};

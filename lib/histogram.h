@@ -35,7 +35,7 @@ class Histogram {
 
   static size_t index(uint64_t ns) {
     if (ns < 8) return static_cast<size_t>(ns);
-    const int exponent = std::bit_width(ns) - 1;  // >= 3
+    const int exponent = static_cast<int>(std::bit_width(ns)) - 1;  // >= 3
     if (exponent - 3 >= kDoublings) return kDoublings * 8 + 7;
     const uint64_t step = (ns >> (exponent - 3)) & 7;
     return static_cast<size_t>(exponent - 2) * 8 + step;
@@ -46,7 +46,7 @@ class Histogram {
     return ((8 + i % 8 + 1) << (exponent - 3)) - 1;
   }
 
-  std::array<std::atomic<uint64_t>, (kDoublings + 1) * 8> buckets_{};
+  std::array<std::atomic<uint64_t>, size_t{kDoublings + 1} * 8> buckets_{};
 };
 
 }  // namespace mmaplink

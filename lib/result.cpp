@@ -1,6 +1,7 @@
 #include "lib/result.h"
 
 #include <cerrno>
+#include <system_error>
 
 namespace mmaplink {
 
@@ -33,7 +34,7 @@ Failure failure_of(int code) {
 }  // namespace
 
 Error system_error(int code, std::string what) {
-  return Error{failure_of(code), std::move(what) + ": " + std::strerror(code)};
+  return Error{failure_of(code), std::move(what) + ": " + std::generic_category().message(code)};
 }
 
 }  // namespace mmaplink

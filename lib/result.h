@@ -35,7 +35,9 @@ Error system_error(int code, std::string what);
 template <class T>
 class [[nodiscard]] Result {
  public:
+  // cppcheck-suppress noExplicitConstructor ; what a function returns becomes one
   Result(T value) : content_(std::move(value)) {}
+  // cppcheck-suppress noExplicitConstructor
   Result(Error error) : content_(std::move(error)) {}
 
   explicit operator bool() const { return std::holds_alternative<T>(content_); }

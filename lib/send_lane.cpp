@@ -47,7 +47,6 @@ bool BasicSendLane<Words>::fits(bool droppable, size_t max_queued) const {
 template <class Words>
 void BasicSendLane<Words>::wait_for_room(size_t max_queued, const Kick& kick, uint32_t seen,
                                          Deadline deadline) {
-  uint64_t wants = 0;
   uint32_t expected = 0;
   const uint64_t claimed_before = Words::load(peer_.claimed, std::memory_order_relaxed);
   if (Words::look_on(spinner_, head_, [&] {
@@ -59,7 +58,7 @@ void BasicSendLane<Words>::wait_for_room(size_t max_queued, const Kick& kick, ui
     // Woken when half of the queue is gone, so that a sender that is ahead sleeps once for several
     // frames and the peer never runs dry meanwhile.
     const uint64_t keep = std::min<uint64_t>(max_queued / 2, head_);
-    wants = std::max(head_ - keep, claimed_ + 1);
+    const uint64_t wants = std::max(head_ - keep, claimed_ + 1);
     Words::store(own_.writer_wants, wants, std::memory_order_relaxed);
     // SYNC: full fence, pairs with the one after `claimed` in ReceiveLane::take: either the peer
     // sees writer_wants, or we see its index.
@@ -133,6 +132,7 @@ void BasicSendLane<Words>::write(const Descriptor& descriptor, std::span<const s
                   reinterpret_cast<const std::byte*>(&descriptor) + kAfterSequence,
                   sizeof(Descriptor) - kAfterSequence);
   if (descriptor.extra_from == static_cast<uint32_t>(ExtraFrom::slot) && !extra.empty()) {
+    // NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): filled as far as it is copied
     alignas(8) std::array<std::byte, kSlotExtra> words;
     std::memset(words.data() + round_to_words(extra.size()) - sizeof(uint64_t), 0,
                 sizeof(uint64_t));

@@ -117,7 +117,7 @@ class BasicSendLane {
   struct Kept {
     Descriptor descriptor;
     std::vector<std::byte> extra;
-    bool droppable;
+    bool droppable = false;
   };
   struct Queued {  // what we know ourselves of an item in the ring
     uint64_t ticket = 0;

@@ -191,9 +191,9 @@ void Sender::collect_always() {
   if (collector_.joinable()) return;
   quit_ = false;
   auto thread = sys::thread([this] {
-    while (!quit_) {
+    for (;;) {
       const uint32_t seen = kick_.value();
-      if (quit_) break;
+      if (quit_) return;
       wait_for_receipts(links(), seen, Clock::now() + seconds(1));
       collect();
     }

@@ -18,7 +18,10 @@ packages_of() {
         gstreamer1.0-tools gstreamer1.0-plugins-{base,good,bad,ugly} gstreamer1.0-libav
       ;;
     # opencv-doc has the video that the tests send, plugins-base-apps has gst-play-1.0
-    test) echo gstreamer1.0-x clang gstreamer1.0-plugins-base-apps opencv-doc spin valgrind ;;
+    test)
+      echo gstreamer1.0-x clang clang-tidy cppcheck gstreamer1.0-plugins-base-apps opencv-doc \
+        spin valgrind
+      ;;
     camera) echo qemu-system-x86 busybox-static kmod cpio xz-utils ;;
     *)
       sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2
