@@ -31,6 +31,7 @@ mmaplink::Status Exchange::start() {
 
 void Exchange::stop() {
   std::thread worker;
+  // cppcheck-suppress variableScope ; what they hold goes without the lock
   std::deque<Tasks> tasks;
   {
     const std::lock_guard lock(mutex_);

@@ -156,6 +156,7 @@ static void wait_for_flush_of_others(GstElement* element) {
   GstElement* top = gstmmap::top_of(element);
   if (GST_IS_BIN(top)) {
     GstIterator* all = gst_bin_iterate_all_by_element_factory_name(GST_BIN(top), "mmapsrc");
+    // cppcheck-suppress constParameter ; the type has it so
     const GstIteratorForeachFunction wait = [](const GValue* item, gpointer self) {
       auto* other = GST_ELEMENT(g_value_get_object(item));
       if (other != self) source_of(other).wait_for_flush();

@@ -5,8 +5,7 @@
 #
 #   --camera   also with a camera driver, in an emulated machine (a few minutes more)
 #   --long     also what takes long: the tests of the elements many times over, a thousand killed
-#              peers, two processes under AddressSanitizer, elements under valgrind, and clang's
-#              static analyzer
+#              peers, two processes under AddressSanitizer, elements under valgrind, and clang-tidy
 #
 # Each test program counts, and so does each build; those with gcc and clang must be free of
 # warnings, which sanitizers make gcc give falsely. Logs of all that fails are shown. Builds are
@@ -147,31 +146,33 @@ build_clang() {
     -Dcpp_args=-Wno-gnu-zero-variadic-macro-arguments || return 0
 }
 
-# .clang-tidy has what is looked for, clang's warnings too. The analyzer takes longer than the rest.
-# Another version of either would have other things to say: clean is what these find so.
-static_analysis() {
-  step "clang-tidy and cppcheck: nothing to say"
-  local without='-clang-analyzer-*'
-  [ -z "$long" ] || without=
-  if clang-tidy --version 2>&1 | grep -q 'version 14\.'; then
-    # shellcheck disable=SC2016
-    check "clang-tidy" 1800 bash -c '
-      printf "%s\n" {lib,gst,elements,examples}/*.cpp |
-        xargs -P "$0" -n 1 clang-tidy -p build/gcc --quiet --checks="$1"' "$jobs" "$without"
-  else
-    skip "clang-tidy: it is not version 14, for which .clang-tidy is"
+# Clean is what this version finds so: another would have other things to say.
+run_cppcheck() {
+  step "cppcheck: nothing to say"
+  if ! cppcheck --version 2>&1 | grep -q ' 2\.10'; then
+    skip "cppcheck: it is not version 2.10, for which the code is clean"
+    return 0
   fi
   # Not heeded: GObject's casts are C's; a variable may be called as a function is; what is written
   # and read as a whole, on the wire, has members that nothing names; loops are no worse to read.
-  if cppcheck --version 2>&1 | grep -q ' 2\.10'; then
-    check "cppcheck" 300 cppcheck --quiet --error-exitcode=1 -j "$jobs" --std=c++20 \
-      --language=c++ --library=gtk,posix --enable=warning,style,performance,portability \
-      --inline-suppr --suppress=cstyleCast --suppress=shadowFunction \
-      --suppress=unusedStructMember --suppress=useStlAlgorithm -D_GNU_SOURCE -I. \
-      lib gst elements examples
-  else
-    skip "cppcheck: it is not version 2.10, for which the code is clean"
+  check "cppcheck" 300 cppcheck --quiet --error-exitcode=1 -j "$jobs" --std=c++20 \
+    --language=c++ --library=gtk,posix --enable=warning,style,performance,portability \
+    --inline-suppr --suppress=cstyleCast --suppress=shadowFunction \
+    --suppress=unusedStructMember --suppress=useStlAlgorithm -D_GNU_SOURCE -I. \
+    lib gst elements examples
+}
+
+# .clang-tidy has what is looked for.
+run_clang_tidy() {
+  step "clang-tidy: nothing to say"
+  if ! clang-tidy --version 2>&1 | grep -q 'version 14\.'; then
+    skip "clang-tidy: it is not version 14, for which .clang-tidy is"
+    return 0
   fi
+  # shellcheck disable=SC2016
+  check "clang-tidy" 3600 bash -c '
+    printf "%s\n" {lib,gst,elements,examples}/*.cpp |
+      xargs -P "$0" -n 1 clang-tidy -p build/gcc --quiet' "$jobs"
 }
 
 # Lists all plugins beforehand, or the first test would, and be blamed for what those of others
@@ -235,6 +236,7 @@ test_fuzz() {
 }
 
 test_long() {
+  run_clang_tidy
   step "elements, ten times over"
   run_tests gcc --suite elements --repeat 10
   step "elements under valgrind"
@@ -298,7 +300,7 @@ main() {
   test_asan
   test_tsan
   build_clang
-  static_analysis
+  run_cppcheck
   test_fuzz
   [ -z "$long" ] || test_long
   [ -z "$camera" ] || test_camera
