@@ -245,7 +245,9 @@ test_long() {
   step "elements, ten times over"
   run_tests gcc --suite elements --repeat 10
   step "elements under valgrind"
-  run_tests gcc --suite elements --timeout-multiplier 10 \
+  # Leaks are AddressSanitizer's business. Where valgrind knows no futex_waitv, ours do without it.
+  skip "cut (valgrind): codecs of others, which take an hour there, and are not what is looked at"
+  CK_TIMEOUT_MULTIPLIER=10 run_tests gcc --suite elements --no-suite codecs --timeout-multiplier 10 \
     --wrap 'valgrind -q --error-exitcode=99 --trace-children=no'
 }
 
