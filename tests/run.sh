@@ -202,7 +202,7 @@ test_asan() {
   export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
   export GST_REGISTRY_FORK=no
   list_plugins asan
-  run_tests asan --timeout-multiplier 4 --suite lib --suite elements --suite fuzz "${also[@]}"
+  CK_TIMEOUT_MULTIPLIER=4 run_tests asan --timeout-multiplier 4 --suite lib --suite elements --suite fuzz "${also[@]}"
   unset GST_REGISTRY_FORK
 }
 
@@ -215,7 +215,7 @@ test_tsan() {
   export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:suppressions=$PWD/tests/tsan.supp
   export GST_REGISTRY_FORK=no
   list_plugins tsan
-  run_tests tsan --timeout-multiplier 4 "${also[@]}"
+  CK_TIMEOUT_MULTIPLIER=4 run_tests tsan --timeout-multiplier 4 "${also[@]}"
   unset GST_REGISTRY_FORK
 }
 
