@@ -202,7 +202,8 @@ test_asan() {
   export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
   export GST_REGISTRY_FORK=no
   list_plugins asan
-  CK_TIMEOUT_MULTIPLIER=4 run_tests asan --timeout-multiplier 4 --suite lib --suite elements --suite fuzz "${also[@]}"
+  CK_TIMEOUT_MULTIPLIER=4 run_tests asan --timeout-multiplier 4 --suite lib --suite elements \
+    --suite fuzz "${also[@]}"
   unset GST_REGISTRY_FORK
 }
 
@@ -211,7 +212,7 @@ test_tsan() {
   local suites="tsan threads" also=(--suite tsan --suite threads)
   [ -z "$long" ] || suites="lib elements"
   [ -z "$long" ] || also=(--suite lib --suite elements --no-suite codecs --no-suite schedules)
-  [ -z "$long" ] || skip "cut and lib-lane_schedules (tsan): codecs of others, and one thread at a time"
+  [ -z "$long" ] || skip "cut, lib-lane_schedules (tsan): others' codecs; one thread at a time"
   CXX=g++ build tsan "$suites" -Db_sanitize=thread -Dexamples=disabled -Doptimization=1 || return 0
   # Not ignore_noninstrumented_modules: gcc's takes no module for instrumented, ours neither, and
   # would say nothing of what is copied or freed.
@@ -250,7 +251,7 @@ test_long() {
   step "elements under valgrind"
   # Leaks are AddressSanitizer's business. It knows no futex_waitv, which ours then do without.
   skip "cut (valgrind): it runs codecs of others for minutes as it is"
-  CK_TIMEOUT_MULTIPLIER=10 run_tests gcc --suite elements --no-suite codecs --timeout-multiplier 10 \
+  CK_TIMEOUT_MULTIPLIER=10 run_tests gcc --timeout-multiplier 10 --suite elements --no-suite codecs \
     --wrap 'valgrind -q --error-exitcode=99 --trace-children=no'
 }
 
