@@ -60,28 +60,30 @@ void FlushGate::forget() {
 // As flush(): a sender that is gone does not reset the time of others.
 void FlushGate::lost() {
   Lock lock(mutex_);
+  wait_stopped(lock);
   forget();
   if (on_) end(lock, gst_event_new_flush_stop(FALSE));
 }
 
 void FlushGate::start(const FlushStart& flush) {
   Lock lock(mutex_);
-  changed_.wait(lock, [this] { return stopped(); });
+  wait_stopped(lock);
   if (!is_later(flush.number, begun_) || !is_later(flush.number, ended_)) return;
-  begin(flush.number, flush.seqnum);
+  begin(lock, flush.number, flush.seqnum);
 }
 
-void FlushGate::begin(uint32_t number, uint32_t seqnum) {
+void FlushGate::begin(Lock& lock, uint32_t number, uint32_t seqnum) {
   begun_ = number;
   on_.store(true, std::memory_order_release);
-  gst_pad_push_event(pad_, with_seqnum(gst_event_new_flush_start(), seqnum));
+  push(lock, with_seqnum(gst_event_new_flush_start(), seqnum), starting_);
 }
 
 bool FlushGate::stop(const FlushStop& flush) {
   Lock lock(mutex_);
+  wait_stopped(lock);
   const bool is_the_last = !is_later(begun_, flush.number);
   if (is_the_last) {
-    if (begun_ != flush.number) begin(flush.number, flush.seqnum);
+    if (begun_ != flush.number) begin(lock, flush.number, flush.seqnum);
     end(lock, with_seqnum(gst_event_new_flush_stop(flush.reset_time != 0), flush.seqnum));
   }
   ended_ = flush.number;
@@ -93,7 +95,8 @@ bool FlushGate::stop(const FlushStop& flush) {
 // its other sources deliver.
 void FlushGate::flush() {
   Lock lock(mutex_);
-  gst_pad_push_event(pad_, gst_event_new_flush_start());
+  wait_stopped(lock);
+  push(lock, gst_event_new_flush_start(), starting_);
   end(lock, gst_event_new_flush_stop(FALSE));
 }
 
@@ -105,7 +108,7 @@ void FlushGate::end(Lock& lock, GstEvent* stop) {
   StateLock state(element_, is_live_);
   while (!stopped()) {
     if (stop_ != nullptr && askers_ == 0 && state.try_lock()) {
-      push_stop(lock);
+      push(lock, std::exchange(stop_, nullptr), ending_);
     } else if (stop_ != nullptr && stopping_) {
       gst_clear_event(&stop_);  // all of it stops
     } else {
@@ -114,14 +117,19 @@ void FlushGate::end(Lock& lock, GstEvent* stop) {
   }
 }
 
-void FlushGate::push_stop(Lock& lock) {
-  GstEvent* event = std::exchange(stop_, nullptr);
-  pushing_ = true;
+// Without the lock: downstream takes the locks of its streams for it, and a thread that has one of
+// these may be about to ask.
+void FlushGate::push(Lock& lock, GstEvent* event, bool& under_way) {
+  under_way = true;
   lock.unlock();
   gst_pad_push_event(pad_, event);
   lock.lock();
-  pushing_ = false;
+  under_way = false;
   changed_.notify_all();
+}
+
+void FlushGate::wait_stopped(Lock& lock) {
+  changed_.wait(lock, [this] { return stopped(); });
 }
 
 void FlushGate::ask() {
@@ -133,10 +141,10 @@ void FlushGate::asked(std::optional<uint32_t> number, mmaplink::Deadline deadlin
   Lock lock(mutex_);
   const uint32_t resets = resets_;
   const auto is_over = [&] {
-    return !number || !is_later(*number, ended_) || resets_ != resets || pushing_;
+    return !number || !is_later(*number, ended_) || resets_ != resets || ending_;
   };
   do {
-    if (stop_ != nullptr) push_stop(lock);
+    if (stop_ != nullptr) push(lock, std::exchange(stop_, nullptr), ending_);
   } while (changed_.wait_until(lock, deadline, [&] { return stop_ != nullptr || is_over(); }) &&
            stop_ != nullptr);
   --askers_;

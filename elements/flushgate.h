@@ -49,20 +49,22 @@ class FlushGate {
  private:
   using Lock = std::unique_lock<std::mutex>;
   void forget();
-  void begin(uint32_t number, uint32_t seqnum);
+  void begin(Lock& lock, uint32_t number, uint32_t seqnum);
   void end(Lock& lock, GstEvent* stop);
-  void push_stop(Lock& lock);
-  bool stopped() const { return stop_ == nullptr && !pushing_; }
+  void push(Lock& lock, GstEvent* event, bool& under_way);
+  void wait_stopped(Lock& lock);
+  bool stopped() const { return stop_ == nullptr && !starting_ && !ending_; }
 
   GstElement* const element_;
   GstPad* const pad_;
   const std::atomic<bool>& stopping_;
   bool is_live_ = false;
-  std::mutex mutex_;  // held while FLUSH_START is pushed: its end waits for that
+  std::mutex mutex_;
   std::condition_variable changed_;
   int askers_ = 0;
   GstEvent* stop_ = nullptr;  // to be pushed
-  bool pushing_ = false;      // that, without the lock
+  bool starting_ = false;     // FLUSH_START is being pushed: its end waits for that
+  bool ending_ = false;       // FLUSH_STOP is
   uint32_t resets_ = 0;
   uint32_t begun_ = 0;
   uint32_t ended_ = 0;

@@ -22,7 +22,8 @@ class Back {
     probe_ = gst_pad_add_probe(pad_,
                                static_cast<GstPadProbeType>(GST_PAD_PROBE_TYPE_BUFFER |
                                                             GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM),
-                               see, this, nullptr);
+                               see, new Shared(came_),
+                               [](gpointer data) { delete static_cast<Shared*>(data); });
   }
   Back(const Back&) = delete;
   Back& operator=(const Back&) = delete;
@@ -32,26 +33,35 @@ class Back {
   }
   void wait_buffers(size_t count) {
     fail_unless(test::becomes([&] {
-      const std::lock_guard lock(mutex_);
-      return buffers_ >= count;
+      const std::lock_guard lock(came_->mutex);
+      return came_->buffers >= count;
     }));
   }
   std::set<guint64> arenas() {
-    const std::lock_guard lock(mutex_);
-    return arenas_;
+    const std::lock_guard lock(came_->mutex);
+    return came_->arenas;
   }
   std::set<std::string> titles() {
-    const std::lock_guard lock(mutex_);
-    return titles_;
+    const std::lock_guard lock(came_->mutex);
+    return came_->titles;
   }
 
  private:
+  // A probe that is removed may still run.
+  struct Came {
+    std::mutex mutex;
+    size_t buffers = 0;
+    std::set<guint64> arenas;  // by the inode of their memory, which the kernel gives out anew
+    std::set<std::string> titles;
+  };
+  using Shared = std::shared_ptr<Came>;
+
   static GstPadProbeReturn see(GstPad*, GstPadProbeInfo* info, gpointer data) {
-    auto& self = *static_cast<Back*>(data);
-    const std::lock_guard lock(self.mutex_);
+    Came& came = **static_cast<Shared*>(data);
+    const std::lock_guard lock(came.mutex);
     if ((info->type & GST_PAD_PROBE_TYPE_BUFFER) != 0) {
-      ++self.buffers_;
-      self.arenas_.insert(
+      ++came.buffers;
+      came.arenas.insert(
           test::lies(gst_buffer_peek_memory(GST_PAD_PROBE_INFO_BUFFER(info), 0)).inode);
       return GST_PAD_PROBE_OK;
     }
@@ -60,17 +70,14 @@ class Back {
     GstTagList* tags = nullptr;
     gst_event_parse_tag(event, &tags);
     gchar* title = nullptr;
-    if (gst_tag_list_get_string(tags, GST_TAG_TITLE, &title)) self.titles_.insert(title);
+    if (gst_tag_list_get_string(tags, GST_TAG_TITLE, &title)) came.titles.insert(title);
     g_free(title);
     return GST_PAD_PROBE_OK;
   }
 
+  Shared came_ = std::make_shared<Came>();
   GstPad* pad_;  // owned
   gulong probe_ = 0;
-  std::mutex mutex_;
-  size_t buffers_ = 0;
-  std::set<guint64> arenas_;  // by the inode of their memory, which the kernel gives out anew
-  std::set<std::string> titles_;
 };
 
 std::string client_line(const Scene& scene, const std::string& between) {

@@ -119,6 +119,31 @@ TEST(seek_from_the_near_side) {
   fail_unless(test::becomes([&] { return watch.first == 50 * GST_SECOND; }));
 }
 
+// Who seeks has the lock of a stream, which the start of the flush waits for: it is not waited for
+// beyond query-timeout.
+TEST(seek_from_a_streaming_thread) {
+  const Scene scene;
+  const Pipeline sender(kFrom + scene.sink("wait-for-connection=true"));
+  const Pipeline reader(
+      scene.src("is-live=false query-timeout=200000000 ! queue ! fakesink name=end sync=true"));
+  Watch watch(reader.element("end"));
+  GstPad* pad = gst_element_get_static_pad(reader.element("end"), "sink");
+  std::atomic<bool> seeks{true};
+  const auto probe = [](GstPad* to, GstPadProbeInfo*, gpointer data) {
+    if (!static_cast<std::atomic<bool>*>(data)->exchange(false)) return GST_PAD_PROBE_OK;
+    gst_pad_push_event(
+        to, gst_event_new_seek(1.0, GST_FORMAT_TIME, GST_SEEK_FLAG_FLUSH, GST_SEEK_TYPE_SET,
+                               7 * GST_SECOND, GST_SEEK_TYPE_NONE, -1));
+    return GST_PAD_PROBE_OK;
+  };
+  gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_BUFFER, probe, &seeks, nullptr);
+  gst_object_unref(pad);
+  sender.play();
+  reader.play();
+  fail_unless(test::becomes([&] { return watch.flushes == 1; }));
+  fail_unless(test::becomes([&] { return watch.first == 7 * GST_SECOND; }));
+}
+
 TEST(many_seeks_one_after_the_other) {
   const Scene scene;
   const Pipeline sender(kFrom + scene.sink("wait-for-connection=true"));

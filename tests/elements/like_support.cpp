@@ -111,7 +111,8 @@ Seen::~Seen() {
 
 bool Seen::becomes(const std::function<bool(const Items&)>& condition) const {
   std::unique_lock lock(state_->mutex);
-  return state_->changed.wait_for(lock, kPatience, [&] { return condition(state_->items); });
+  return state_->changed.wait_for(lock, kPatience * slowness(),
+                                  [&] { return condition(state_->items); });
 }
 
 void Seen::wait_buffers(size_t count) const {
@@ -166,8 +167,9 @@ Linked::Linked(const Scene& scene, const Kind& of, const Options& options)
   for (int i = 0; i < kind.streams; ++i) {
     const std::string number = std::to_string(i);
     line += "mmapsrc name=src-" + number + " socket-path=" + scene.path(number.c_str()) +
-            (kind.live ? " " : " is-live=false ") + options.src + " ! " + options.middle +
-            " fakesink name=end-" + number +
+            (kind.live ? " " : " is-live=false ") +
+            "query-timeout=" + std::to_string(slowness() * GST_SECOND) + " " + options.src + " ! " +
+            options.middle + " fakesink name=end-" + number +
             (options.sync && !kind.live ? " sync=true " : " sync=false ");
     if (!kind.split && i + 1 < kind.streams) continue;
     readers.push_back(std::make_unique<Pipeline>(line));

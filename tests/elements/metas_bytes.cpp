@@ -245,6 +245,8 @@ TEST(planes_stay_inside_the_buffer) {
   for (gint format = GST_VIDEO_FORMAT_ENCODED + 1; g_enum_get_value(formats, format); ++format) {
     const auto* finfo = gst_video_format_get_info(static_cast<GstVideoFormat>(format));
     if (finfo->n_planes == 0) continue;
+    // Of that one, GStreamer's unpacker reads behind the end of its own usual layout.
+    const gsize beyond = finfo->format == GST_VIDEO_FORMAT_NV12_10BE_8L128 ? 65536 : 0;
     size_t good = 0;
     for (int round = 0; round < 300; ++round) {
       GstVideoInfo info;
@@ -272,7 +274,7 @@ TEST(planes_stay_inside_the_buffer) {
       const auto odd = encoded(large);
       // As many bytes as it should have, or about so.
       const gsize size = info.size - std::min<gsize>(info.size, below(2) * below(200));
-      const auto buffer = new_buffer(size);
+      const auto buffer = new_buffer(size, beyond);
       const bool accepted = decodes(odd, buffer) && count(buffer) == 1;
       good += accepted;
       fail_unless(accepted || odd != bytes || size < info.size, "%s %ux%u", finfo->name, width,

@@ -23,8 +23,12 @@ struct NoComplaints {
   }
 };
 
-inline BufferRef new_buffer(gsize size = kSize) {
-  BufferRef buffer(gst_buffer_new_allocate(nullptr, size, nullptr));
+// With so much behind it that is not part of it.
+inline BufferRef new_buffer(gsize size = kSize, gsize padding = 0) {
+  GstAllocationParams params;
+  gst_allocation_params_init(&params);
+  params.padding = padding;
+  BufferRef buffer(gst_buffer_new_allocate(nullptr, size, &params));
   gst_buffer_memset(buffer.get(), 0, 0x5a, size);
   return buffer;
 }

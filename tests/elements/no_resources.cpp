@@ -80,6 +80,8 @@ void check_fault(const Fault& fault, int skip) {
     const bool sends = sender.set(GST_STATE_PLAYING) != GST_STATE_CHANGE_FAILURE;
     const bool reads = reader.set(GST_STATE_PLAYING) != GST_STATE_CHANGE_FAILURE;
     errors = end_of(sender, sends);
+    // As anybody would: its reader, which may have joined already, hears of it by that.
+    if (!errors.empty()) sender.stop();
     for (auto& error : end_of(reader, reads)) errors.push_back(std::move(error));
     failed = mmaplink::sys::failed();
     fail_unless((sends && reads) || !errors.empty(), "%s: nothing is said", fault.name);

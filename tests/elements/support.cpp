@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -19,7 +20,7 @@ namespace test {
 namespace {
 
 constexpr auto kPatience = std::chrono::seconds(10);
-constexpr GstClockTime kBusPatience = 10 * GST_SECOND;
+GstClockTime bus_patience() { return slowness() * 10 * GST_SECOND; }
 
 // GStreamer's own clock keeps the thread it once needed, and so does GLib for its thread pools.
 bool is_ours(const std::filesystem::path& task) {
@@ -30,6 +31,11 @@ bool is_ours(const std::filesystem::path& task) {
 }
 
 }  // namespace
+
+int slowness() {
+  const char* text = g_getenv("CK_TIMEOUT_MULTIPLIER");
+  return text != nullptr ? std::max(std::atoi(text), 1) : 1;
+}
 
 std::string text_of(GstMessage* message) {
   GError* error = nullptr;
@@ -91,7 +97,7 @@ std::string Scene::src(const std::string& properties) const {
 }
 
 bool becomes(const std::function<bool()>& condition) {
-  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  const auto deadline = std::chrono::steady_clock::now() + kPatience * slowness();
   while (!condition()) {
     if (std::chrono::steady_clock::now() > deadline) return false;
     poll(nullptr, 0, 2);
@@ -161,7 +167,7 @@ void Pipeline::play() const {
 void Pipeline::stop() const { fail_unless(set(GST_STATE_NULL) == GST_STATE_CHANGE_SUCCESS); }
 
 Ref<GstMessage> Pipeline::wait(GstMessageType types) const {
-  Ref<GstMessage> message(gst_bus_timed_pop_filtered(bus_, kBusPatience, types));
+  Ref<GstMessage> message(gst_bus_timed_pop_filtered(bus_, bus_patience(), types));
   fail_unless(message != nullptr, "no message of type %x came", types);
   return message;
 }
@@ -292,7 +298,8 @@ Ref<GstEvent> Harness::pull_event(GstEventType type) const {
 }
 
 std::string Harness::wait_error() const {
-  const Ref<GstMessage> message(gst_bus_timed_pop_filtered(bus_, kBusPatience, GST_MESSAGE_ERROR));
+  const Ref<GstMessage> message(
+      gst_bus_timed_pop_filtered(bus_, bus_patience(), GST_MESSAGE_ERROR));
   fail_unless(message != nullptr, "no error came");
   return text_of(message.get());
 }

@@ -49,6 +49,10 @@ class Scene {
   Open before_;
 };
 
+// How many times slower than usual all is, by CK_TIMEOUT_MULTIPLIER, which check heeds too. What a
+// test waits for has that much longer to come.
+int slowness();
+
 // Looks again and again until it is so, for at most ten seconds: for what has no signal of its own.
 bool becomes(const std::function<bool()>& condition);
 
