@@ -244,6 +244,9 @@ test_system_calls() {
   begin
   limit --without memfd_create
   fails "without memfd_create" client "memfd_create: Operation not permitted"
+  begin
+  limit --without clone3
+  fails "without threads" client "Starting a thread: Operation not permitted"
 }
 
 # As root, whose containers need no user namespace.
