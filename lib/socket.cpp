@@ -141,6 +141,7 @@ Status Listener::set_access(const Access& access) const {
     const int code = errno;
     Error error =
         system_error(code, "giving " + path_ + " to group " + std::to_string(*access.group));
+    if (code == EPERM) error.text += ": that takes a member of the group, or root";
     if (code == EINVAL)
       error.text +=
           ": this user namespace has no such group; the directory can give its own to "

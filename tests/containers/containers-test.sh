@@ -99,6 +99,7 @@ box() {
 
 # as SIDE UID - SIDE runs as this user, who is in the group that both have in common
 as() {
+  # shellcheck disable=SC2178
   local -n command=$1
   command+=(setpriv --reuid "$2" --regid "$2" --groups "$shared_gid")
 }
@@ -254,7 +255,9 @@ test_unshare() {
   local side
   begin
   for side in server client; do
+    # shellcheck disable=SC2034,SC2178
     local -n command=$side path=${side}_path
+    # shellcheck disable=SC2034
     path=$work/at-$side/link
     mkdir "$work/at-$side"
     # shellcheck disable=SC2016
@@ -317,7 +320,7 @@ why_no_box() {
 
 main() {
   local why
-  [ $# -eq 1 ] && [ -f "$1/elements/libgstmmap.so" ] || usage
+  if [ $# -ne 1 ] || [ ! -f "$1/elements/libgstmmap.so" ]; then usage; fi
   build=$(realpath "$1")
   prepare
   why=$(why_no_box "$(id -u)")
