@@ -157,7 +157,8 @@ crosses() {
   fi
   for kind in "$@"; do
     ours=$(readlink "/proc/self/ns/$kind")
-    theirs=$(grep -h "^$kind:" "$work/server.log" "$work/client.log" | sort -u | grep -vFx "$ours")
+    theirs=$(grep -h "^$kind:" "$work/server.log" "$work/client.log" | sort -u |
+      grep -vFx "$ours" || true)
     if [ "$(wc -w <<<"$theirs")" -ne 2 ]; then
       fail "$name: both sides and this script are not in three $kind namespaces"
       return
