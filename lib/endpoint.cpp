@@ -16,6 +16,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr auto kTryAgain = milliseconds(50);  // a client without a server
+constexpr auto kDenied = seconds(1);          // for a server to give its socket to others
 constexpr auto kSayWaiting = seconds(2);
 constexpr auto kGreeting = seconds(5);  // for a handshake to complete
 constexpr auto kAcceptAgain = milliseconds(100);
@@ -99,6 +100,7 @@ Status Endpoint::open(const Options& options) {
 void Endpoint::want_connection() {
   wants_connection_ = key_.role == Role::client;
   said_waiting_ = false;
+  denied_until_.reset();
   next_try_ = Clock::now();
   says_waiting_ = Clock::now() + kSayWaiting;
 }
@@ -362,11 +364,26 @@ void Endpoint::make_room_for_greetings() {
   if (oldest() == fd) drop(fd, Error{Failure::timeout, "the peer did not greet, and others wait"});
 }
 
+// Whether a client that could not connect tries again. A server has its socket for a moment before
+// it gives it to a group, and for longer where only the second of its elements does.
+bool Endpoint::may_change(const Error& why) {
+  if (why.failure != Failure::permission) {
+    denied_until_.reset();
+    return why.failure == Failure::not_found;
+  }
+  if (!denied_until_) denied_until_ = Clock::now() + kDenied;
+  return Clock::now() < *denied_until_ &&
+         std::none_of(users_.begin(), users_.end(), [this](const User& user) {
+           return user.started && user.gives_up <= next_try_;
+         });
+}
+
 void Endpoint::try_connect() {
   next_try_ = Clock::now() + kTryAgain;
   auto socket = connect_to(key_.path);
   if (!socket) {
-    if (socket.error().failure != Failure::not_found) fail_to_connect(socket.error());
+    if (may_change(socket.error())) return;
+    fail_to_connect(socket.error());
     return;
   }
   auto peer = peer_of(*socket);

@@ -116,6 +116,7 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   void accept_clients();
   void make_room_for_greetings();
   void try_connect();
+  bool may_change(const Error& why);
   bool handle(Connection& connection, Channel::Received received);
   Status greet_client(Connection& connection, const Hello& hello, const Fd& fd);
   Status greeted_by_server(Connection& connection, const Welcome& welcome, const Fd& fd);
@@ -154,6 +155,7 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   bool said_full_ = false;  // that the system has no more descriptors, or memory
   Deadline next_try_;
   Deadline says_waiting_;
+  std::optional<Deadline> denied_until_;      // while a client is not let in by a socket
   Deadline accepts_again_ = Deadline::max();  // the system has no descriptors for clients
 };
 

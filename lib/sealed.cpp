@@ -87,8 +87,9 @@ Result<Mapping> map_sealed(const Fd& fd, size_t size, bool populate) {
   // Reading a hole would allocate the page, and charge us for what the peer has not got. What is
   // there stays: F_SEAL_FUTURE_WRITE refuses to punch holes too. The blocks of the file would not
   // do: some may lie beyond its end.
-  if (lseek(fd.get(), 0, SEEK_HOLE) != static_cast<off_t>(size))
-    return wrong("the peer's memory has holes");
+  const off_t hole = lseek(fd.get(), 0, SEEK_HOLE);
+  if (hole < 0) return system_error(errno, "lseek in the peer's memory");
+  if (hole != static_cast<off_t>(size)) return wrong("the peer's memory has holes");
   void* data = sys::mmap(size, PROT_READ, fd.get());
   if (data == MAP_FAILED) return system_error(errno, "mmap of the peer's memory");
   Mapping map(static_cast<std::byte*>(data), size);

@@ -137,8 +137,17 @@ Result<Listener> Listener::open(const std::string& path, const Access& access) {
 
 Status Listener::set_access(const Access& access) const {
   // Only root gives a file to a group that it is not in itself.
-  if (access.group && lchown(path_.c_str(), static_cast<uid_t>(-1), *access.group) != 0)
-    return system_error(errno, "giving " + path_ + " to group " + std::to_string(*access.group));
+  if (access.group && lchown(path_.c_str(), static_cast<uid_t>(-1), *access.group) != 0) {
+    const int code = errno;
+    Error error =
+        system_error(code, "giving " + path_ + " to group " + std::to_string(*access.group));
+    if (code == EPERM) error.text += ": that takes a member of the group, or root";
+    if (code == EINVAL)
+      error.text +=
+          ": this user namespace has no such group; the directory can give its own to "
+          "the socket (chmod g+s), with perms=432";
+    return error;
+  }
   if (chmod(path_.c_str(), access.whole_mode()) != 0)
     return system_error(errno, "mode of " + path_);
   return ok();
@@ -166,7 +175,12 @@ Result<Fd> connect_to(const std::string& path) {
   // EAGAIN: a server that has no time for us just now.
   if (errno == ENOENT || errno == ECONNREFUSED || errno == EAGAIN)
     return Error{Failure::not_found, "no server on " + path};
-  return system_error(errno, "connecting to " + path);
+  const int code = errno;
+  Error error = system_error(code, "connecting to " + path);
+  if (code == EACCES)
+    error.text += ": its server lets uid " + std::to_string(geteuid()) +
+                  " in by the properties group or perms";
+  return error;
 }
 
 Result<Peer> peer_of(const Fd& socket) {

@@ -20,7 +20,7 @@ packages_of() {
     # opencv-doc has the video that the tests send, plugins-base-apps has gst-play-1.0
     test)
       echo gstreamer1.0-x clang clang-tidy cppcheck gstreamer1.0-plugins-base-apps opencv-doc \
-        spin valgrind
+        spin valgrind bubblewrap libseccomp-dev
       ;;
     camera) echo qemu-system-x86 busybox-static kmod cpio xz-utils ;;
     *)

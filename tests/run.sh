@@ -126,6 +126,23 @@ check() {
   fi
 }
 
+# count_lines LOG - of a script that says PASS, FAIL or SKIP for each of its cases. Sets lines.
+count_lines() {
+  local line
+  lines=0
+  while read -r line; do
+    case $line in
+      PASS*) passed=$((passed + 1)) ;;
+      FAIL*)
+        failed=$((failed + 1))
+        broken+=("${line#FAIL }")
+        ;;
+      *) skipped+=("${line#SKIP }") ;;
+    esac
+    lines=$((lines + 1))
+  done < <(grep -E '^(PASS|FAIL|SKIP) ' "$1")
+}
+
 # --- the steps ---------------------------------------------------------------------------------
 
 install_packages() {
@@ -136,7 +153,18 @@ install_packages() {
 test_gcc() {
   step "gcc: all tests"
   CXX=g++ build gcc "" -Dwerror=true || return 0
-  run_tests gcc
+  run_tests gcc --no-suite containers
+}
+
+test_containers() {
+  step "Containers"
+  local status=0 log=$work/containers lines
+  timeout 300 tests/containers/containers-test.sh build/gcc </dev/null 2>&1 | tee "$log" ||
+    status=$?
+  count_lines "$log"
+  if [ "$lines" -eq 0 ] || { [ "$status" -ne 0 ] && ! grep -qE '^(FAIL|SKIP) ' "$log"; }; then
+    fail "the test of containers ended with status $status, without saying what failed"
+  fi
 }
 
 build_clang() {
@@ -224,25 +252,14 @@ test_tsan() {
   unset GST_REGISTRY_FORK
 }
 
-# Its lines say what it has tested.
 test_fuzz() {
   step "Fuzzers"
-  local log=$work/fuzz seconds=8 line lines=0 targets=(tests/fuzz/corpus/*/)
+  local log=$work/fuzz seconds=8 lines targets=(tests/fuzz/corpus/*/)
   [ -z "$long" ] || seconds=600
   CXX=clang++ build fuzz fuzz -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false \
     -Ddefault_library=static -Dexamples=disabled -Doptimization=1 || return 0
   tests/fuzz/run.sh --seconds "$seconds" --jobs "$jobs" 2>&1 | tee "$log" || true
-  while read -r line; do
-    case $line in
-      PASS*) passed=$((passed + 1)) ;;
-      FAIL*)
-        failed=$((failed + 1))
-        broken+=("${line#FAIL }")
-        ;;
-      *) continue ;;
-    esac
-    lines=$((lines + 1))
-  done < <(grep -E '^(PASS|FAIL) ' "$log")
+  count_lines "$log"
   [ "$lines" -eq ${#targets[@]} ] || fail "$lines of ${#targets[@]} fuzzers said how it went"
 }
 
@@ -263,26 +280,13 @@ test_quickstart() {
     examples/quickstart.sh --seconds 3 --build-dir build/gcc --output "$work/out.mkv"
 }
 
-# Its lines say what it has tested; where it can't run at all, 77, it says why.
 test_camera() {
   step "Camera"
-  local status=0 log=$work/camera line lines=0
+  local status=0 log=$work/camera lines
   tests/install-packages.sh camera || true
   timeout 600 bash tests/camera/camera-test.sh build/gcc </dev/null 2>&1 | tee "$log" || status=$?
-  while read -r line; do
-    case $line in
-      PASS*) passed=$((passed + 1)) ;;
-      FAIL*)
-        failed=$((failed + 1))
-        broken+=("${line#FAIL }")
-        ;;
-      *) continue ;;
-    esac
-    lines=$((lines + 1))
-  done <"$log"
-  if [ "$status" -eq 77 ]; then
-    skip "the camera: $(tail -n 1 "$log")"
-  elif [ "$lines" -eq 0 ] || { [ "$status" -ne 0 ] && ! grep -q '^FAIL' "$log"; }; then
+  count_lines "$log"
+  if [ "$lines" -eq 0 ] || { [ "$status" -ne 0 ] && ! grep -qE '^(FAIL|SKIP) ' "$log"; }; then
     fail "the camera test ended with status $status, without saying what failed"
   fi
 }
@@ -309,6 +313,7 @@ main() {
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT
   test_gcc
+  test_containers
   test_quickstart
   test_asan
   test_tsan

@@ -3,7 +3,10 @@
 #include "lib/endpoint.h"
 
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <filesystem>
 #include <thread>
 
 #include "tests/lib/endpoint_user.h"
@@ -337,6 +340,48 @@ void a_start_that_failed_can_be_repeated() {
   }));
 }
 
+// Whether all threads but ours sleep.
+bool others_sleep() {
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/task")) {
+    const pid_t thread = std::stoi(entry.path().filename());
+    if (thread != getpid() && !sleeps(thread)) return false;
+  }
+  return true;
+}
+
+// Permissions are nothing to root.
+bool is_nobody() {
+  constexpr uid_t kNobody = 65534;
+  return geteuid() != 0 || setuid(kNobody) == 0;
+}
+
+// As one has it for a moment whose server gives it to a group.
+void a_socket_that_is_opened_later_is_good_enough() {
+  const TempDir directory;
+  g_assert_cmpint(chmod(directory.path().c_str(), 01777), ==, 0);
+  const std::string path = directory.path("socket");
+  g_assert_true(in_child([&] {
+    if (!is_nobody()) return false;
+    auto closed = must(Listener::open(path, {.mode = 0, .group = {}, .uids = {}}));
+    Element client(path, Role::client, Side::src);
+    must(client.start());
+    if (!eventually(others_sleep)) return false;  // as it does having tried
+    must(closed.set_access({}));
+    return eventually([&] { return static_cast<bool>(must(closed.accept())); });
+  }));
+  // A time limit before that is no reason to say something else.
+  for (const auto limit : {milliseconds(20000), milliseconds(300)})
+    g_assert_true(in_child([&] {
+      if (!is_nobody()) return false;
+      const auto closed = must(Listener::open(path, {.mode = 0, .group = {}, .uids = {}}));
+      Element client(path, Role::client, Side::src);
+      Endpoint::Options options;
+      options.connection_timeout = limit;
+      must(client.start(options));
+      return says(client.failed(), Failure::permission, "connecting to " + path);
+    }));
+}
+
 }  // namespace
 }  // namespace mmaplink::test
 
@@ -358,6 +403,8 @@ int main(int argc, char** argv) {
        {"/endpoint/a-client-comes-back-to-a-new-server", a_client_comes_back_to_a_new_server},
        {"/endpoint/without-reconnect-a-hang-up-is-the-end", without_reconnect_a_hang_up_is_the_end},
        {"/endpoint/hanging-up-says-why-at-both-ends", hanging_up_says_why_at_both_ends},
+       {"/endpoint/a-socket-that-is-opened-later-is-good-enough",
+        a_socket_that_is_opened_later_is_good_enough},
        {"/endpoint/nobody-in-time-is-said", nobody_in_time_is_said},
        {"/endpoint/waiting-is-said-once", waiting_is_said_once},
        {"/endpoint/a-path-that-can-not-be-is-said-by-start",
