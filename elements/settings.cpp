@@ -60,15 +60,17 @@ void install_common_properties(GObjectClass* klass, Role role) {
   g_object_class_install_property(
       klass, PROP_MMAP,
       g_param_spec_string("mmap", "Mmap",
-                          "Which directions are mapped: auto, or yes (both, and the same as "
-                          "auto while payload can't go through the socket)",
+                          "What is mapped; the rest goes through the socket. auto: what a server "
+                          "lets be; of what a client sends only by a server with yes. yes, both: "
+                          "as a client all, or an error. read: what is received; write: what is "
+                          "sent; no: nothing",
                           "auto", fixed));
   g_object_class_install_property(
       klass, PROP_MAX_MEMORY,
       g_param_spec_uint64("max-memory", "Max memory",
                           "Bytes of payload memory this side may make (a source makes none while "
                           "its peer's memory is mapped)",
-                          4096, G_MAXUINT64, guint64{1} << 30, fixed));
+                          4096, G_MAXUINT64, mmaplink::kDefaultMemory, fixed));
   g_object_class_install_property(
       klass, PROP_CONNECTION_TIMEOUT,
       g_param_spec_uint64("connection-timeout", "Connection timeout",
@@ -206,8 +208,8 @@ bool get_common_property(const Settings& settings, guint id, GValue* value) {
 }
 
 Status check_mmap(const std::string& word) {
-  if (word == "auto" || word == "yes" || word == "both") return mmaplink::ok();
-  return Error{Failure::settings, "the value in mmap=" + word + " is none of: auto, yes, both"};
+  auto wishes = mmaplink::parse_mode(word, Role::client);
+  return wishes ? mmaplink::ok() : Status(wishes.error());
 }
 
 Status check_settings(const Settings& settings) {

@@ -25,7 +25,7 @@ struct Settings {
   std::optional<std::string> socket_path;
   mmaplink::Role role{};  // its element says
   std::string mmap = "auto";
-  guint64 max_memory = guint64{1} << 30;
+  guint64 max_memory = mmaplink::kDefaultMemory;
   GstClockTime connection_timeout = GST_CLOCK_TIME_NONE;
   GstClockTime query_timeout = GST_SECOND;
   OnDisconnect on_disconnect = OnDisconnect::automatic;

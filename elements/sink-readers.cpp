@@ -32,6 +32,10 @@ bool is_key_unit_for_now(GstEvent* event) {
 // -----------------------------------------------------------
 
 void Sink::on_connected(const std::shared_ptr<Link>& link) {
+  const auto& modes = link->modes();
+  GST_INFO_OBJECT(element_, "link with process %d (uid %u): sends %s (%s), receives %s (%s)",
+                  link->peer().pid, link->peer().uid, word_of(modes.send), modes.send.why.c_str(),
+                  word_of(modes.receive), modes.receive.why.c_str());
   exchange_.tell(link, Notice::wants, [&] {
     const auto bytes = std::as_bytes(std::span(active_.remote_messages));
     return Exchange::Bytes(bytes.begin(), bytes.end());

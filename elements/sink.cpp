@@ -53,8 +53,8 @@ bool Sink::open() {
     post_error(element(), good.error());
     return false;
   }
-  auto endpoint =
-      Endpoint::attach(endpoint_key(element(), active_, GST_TYPE_MMAP_SRC), Side::sink, *this);
+  auto endpoint = Endpoint::attach(endpoint_key(element(), active_, GST_TYPE_MMAP_SRC), Side::sink,
+                                   *this, mmaplink::parse_mode(active_.mmap, active_.role)->send);
   if (!endpoint) {
     post_error(element(), endpoint.error());
     return false;
@@ -166,8 +166,9 @@ GstStructure* Sink::stats() const {
     const auto& lane = reader->link->send_lane();
     now.latency_p50 = std::max<guint64>(now.latency_p50, lane.latency_p50());
     now.latency_p99 = std::max<guint64>(now.latency_p99, lane.latency_p99());
+    now.mode = reader->link->modes().send;
   }
-  return stats_new("mmapsink-stats", counters_, now);
+  return stats_new("mmapsink-stats", "send", counters_, now);
 }
 
 // --- the streaming thread -----------------------------------------------------------------------

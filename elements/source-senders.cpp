@@ -26,7 +26,10 @@ constexpr size_t kMostUnread = 16;
 // -----------------------------------------------------------------
 
 void Source::on_connected(const std::shared_ptr<Link>& link) {
-  GST_INFO_OBJECT(element_, "connected to peer %d (uid %u)", link->peer().pid, link->peer().uid);
+  const auto& modes = link->modes();
+  GST_INFO_OBJECT(element_, "link with process %d (uid %u): receives %s (%s), sends %s (%s)",
+                  link->peer().pid, link->peer().uid, word_of(modes.receive),
+                  modes.receive.why.c_str(), word_of(modes.send), modes.send.why.c_str());
   {
     const std::lock_guard lock(mutex_);
     connections_.push_back({link, std::nullopt});

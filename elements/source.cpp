@@ -60,8 +60,9 @@ bool Source::open() {
     post_error(element_, good.error());
     return false;
   }
-  auto endpoint =
-      Endpoint::attach(endpoint_key(element_, active_, GST_TYPE_MMAP_SINK), Side::src, *this);
+  auto endpoint = Endpoint::attach(endpoint_key(element_, active_, GST_TYPE_MMAP_SINK), Side::src,
+                                   *this, mmaplink::parse_mode(active_.mmap, active_.role)->receive,
+                                   active_.max_memory);
   if (!endpoint) {
     post_error(element_, endpoint.error());
     return false;
@@ -154,10 +155,11 @@ GstStructure* Source::stats() const {
     now.in_flight += usage.held;
     now.arenas += usage.arenas;
     now.arena_bytes += usage.bytes;
+    now.mode = connection.link->modes().receive;
     now.latency_p50 = lane.latency().percentile(0.5);
     now.latency_p99 = lane.latency().percentile(0.99);
   }
-  return stats_new("mmapsrc-stats", counters_, now);
+  return stats_new("mmapsrc-stats", "receive", counters_, now);
 }
 
 // --- the pad's task

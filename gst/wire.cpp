@@ -9,6 +9,7 @@
 namespace gstmmap {
 
 using mmaplink::Descriptor;
+using mmaplink::FurtherPlace;
 using mmaplink::Incoming;
 using mmaplink::Place;
 
@@ -74,13 +75,6 @@ namespace {
 constexpr uint32_t kBufferFlags =
     ~static_cast<uint32_t>(GST_MINI_OBJECT_FLAG_LAST - 1) & ~uint32_t{GST_BUFFER_FLAG_TAG_MEMORY};
 
-struct MorePlace {
-  uint64_t offset;
-  uint64_t size;
-  uint32_t arena;
-  uint32_t zero;
-};
-
 }  // namespace
 
 void encode_buffer(GstBuffer* buffer, std::span<const Place> places, std::span<const size_t> sizes,
@@ -102,7 +96,7 @@ void encode_buffer(GstBuffer* buffer, std::span<const Place> places, std::span<c
   const uint64_t more = places.empty() ? 0 : places.size() - 1;
   to.put(more);
   for (size_t i = 1; i < places.size(); ++i)
-    to.put(MorePlace{places[i].offset, sizes[i], places[i].arena->number(), 0});
+    to.put(FurtherPlace{places[i].offset, sizes[i], places[i].arena->number(), 0});
   const size_t before = extra.size();
   encode_metas(buffer, extra);
   if (more == 0 && extra.size() == before) extra.clear();
@@ -129,7 +123,7 @@ GstBuffer* decode_buffer(Incoming& item, const std::shared_ptr<mmaplink::Receive
     const auto shared = std::make_shared<GiveBack>(std::move(give_back));
     gst_buffer_append_memory(buffer, memory_new_received(std::move(item.memory), shared));
     for (uint64_t i = 0; good && i < more; ++i) {
-      const auto place = from.get<MorePlace>();
+      const auto place = from.get<FurtherPlace>();
       auto view = lane->resolve(place.arena, place.offset, place.size);
       good = view && view->arena && place.size > 0;
       if (good) gst_buffer_append_memory(buffer, memory_new_received(std::move(*view), shared));

@@ -100,7 +100,7 @@ void encode_buffer(GstBuffer* buffer, std::span<const mmaplink::Place> places,
                    std::vector<std::byte>& extra);
 
 // Memories that a buffer may have on the way; one with more is copied into one memory.
-inline constexpr size_t kMostMemories = 16;
+inline constexpr size_t kMostMemories = 1 + mmaplink::kMostFurther;
 
 // Transfer full; nullptr where the item makes no sense.
 GstBuffer* decode_buffer(mmaplink::Incoming& item,

@@ -22,6 +22,8 @@ namespace mmaplink {
 
 class ArenaStore;
 
+inline constexpr uint64_t kDefaultMemory = 1 << 30;  // bytes of a store
+
 class Arena {
  public:
   Arena(uint32_t number, SealedMemory memory) : number_(number), memory_(std::move(memory)) {}

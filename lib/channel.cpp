@@ -23,15 +23,24 @@ Error wrong(const char* text) { return Error{Failure::protocol, text}; }
 Channel::Channel(Fd socket) : socket_(std::move(socket)) {}
 
 Status Channel::send(const Message& message, int fd, std::shared_ptr<const void> keep) {
-  Pending item{build(message), 0, fd, std::move(keep)};
+  Pending item{build(message), {}, 0, fd, std::move(keep)};
   if (item.bytes.size() > kMaxMessage)
     return Error{Failure::settings, "a control message of " + std::to_string(item.bytes.size()) +
                                         " bytes is too large to send"};
+  return push(std::move(item));
+}
+
+Status Channel::send_part(std::vector<std::byte> head, std::span<const std::byte> part,
+                          std::shared_ptr<const void> keep) {
+  return push(Pending{std::move(head), part, 0, -1, std::move(keep)});
+}
+
+Status Channel::push(Pending item) {
   const std::lock_guard lock(mutex_);
-  if (pending_bytes_ + item.bytes.size() > kMostPending)
+  if (pending_bytes_ + item.size() > kMostPending)
     return Error{Failure::gone, "the peer does not read its control messages"};
   const bool had_backlog = !pending_.empty();
-  pending_bytes_ += item.bytes.size();
+  pending_bytes_ += item.size();
   pending_.push_back(std::move(item));
   auto sent = flush_locked();
   if (!had_backlog && !pending_.empty() && on_backlog_) on_backlog_();
@@ -51,10 +60,14 @@ bool Channel::wants_to_write() const {
 Status Channel::flush_locked() {
   while (!pending_.empty()) {
     Pending& item = pending_.front();
-    iovec part{item.bytes.data() + item.sent, item.bytes.size() - item.sent};
+    const size_t of_head = std::min(item.sent, item.bytes.size());
+    const auto part = item.part.subspan(item.sent - of_head);
+    std::array<iovec, 2> pieces{iovec{item.bytes.data() + of_head, item.bytes.size() - of_head},
+                                // sendmsg() only reads it
+                                iovec{const_cast<std::byte*>(part.data()), part.size()}};
     msghdr header{};
-    header.msg_iov = &part;
-    header.msg_iovlen = 1;
+    header.msg_iov = pieces.data();
+    header.msg_iovlen = pieces.size();
     alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
     if (item.fd >= 0 && item.sent == 0) {
       header.msg_control = control.data();
@@ -78,8 +91,8 @@ Status Channel::flush_locked() {
       return system_error(errno, "sending to the peer");
     }
     item.sent += static_cast<size_t>(sent);
-    if (item.sent < item.bytes.size()) continue;
-    pending_bytes_ -= item.bytes.size();
+    if (item.sent < item.size()) continue;
+    pending_bytes_ -= item.size();
     pending_.pop_front();
   }
   return ok();
@@ -92,18 +105,24 @@ Result<bool> Channel::read_some() {
   }
   const size_t had = input_.size();
   input_.resize(had + kReadSize);
-  iovec part{input_.data() + had, kReadSize};
+  // What is left of a part goes where it belongs; there is nothing else to parse then.
+  const auto space = part_left_ > 0 ? parts_->space() : std::span<std::byte>();
+  const size_t direct = std::min(space.size(), part_left_);
+  std::array<iovec, 2> pieces{iovec{space.data(), direct},
+                              iovec{input_.data() + had, direct < part_left_ ? 0 : kReadSize}};
   alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * kMostFds)> control{};
   msghdr header{};
-  header.msg_iov = &part;
-  header.msg_iovlen = 1;
+  header.msg_iov = pieces.data();
+  header.msg_iovlen = pieces.size();
   header.msg_control = control.data();
   header.msg_controllen = control.size();
   ssize_t got;
   do got = recvmsg(socket_.get(), &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   while (got < 0 && errno == EINTR);
   const int code = errno;
-  input_.resize(had + static_cast<size_t>(std::max<ssize_t>(got, 0)));
+  const auto bytes = static_cast<size_t>(std::max<ssize_t>(got, 0));
+  const size_t of_part = std::min(bytes, direct);
+  input_.resize(had + bytes - of_part);
   would_block_ = got < 0 && (code == EAGAIN || code == EWOULDBLOCK);
   if (would_block_) return true;
   if (got < 0 && code == ECONNRESET) return false;
@@ -123,17 +142,48 @@ Result<bool> Channel::read_some() {
     return Error{Failure::no_space,
                  "descriptors from the peer were lost: too many at once, or the limit of open "
                  "files is reached (ulimit -n)"};
+  if (of_part > 0) {
+    part_left_ -= of_part;
+    if (auto took = parts_->filled(of_part); !took) return took.error();
+  }
   return got > 0;
 }
 
+// What of a part has been read already.
+Status Channel::take_part(std::span<const std::byte> bytes) {
+  while (part_left_ > 0 && !bytes.empty()) {
+    const auto space = parts_->space();
+    const size_t size = std::min({space.size(), part_left_, bytes.size()});
+    if (size == 0) return wrong("a part has no place to go to");
+    std::memcpy(space.data(), bytes.data(), size);
+    bytes = bytes.subspan(size);
+    input_used_ += size;
+    part_left_ -= size;
+    if (auto took = parts_->filled(size); !took) return took;
+  }
+  return ok();
+}
+
 Result<std::optional<Channel::Received>> Channel::next() {
-  const auto rest = std::span<const std::byte>(input_).subspan(input_used_);
-  auto size = message_size(rest);
-  if (!size) return size.error();
-  if (!*size || **size > rest.size()) return std::optional<Received>();
-  auto message = parse(rest.first(**size));
+  std::span<const std::byte> rest;
+  std::optional<size_t> size;
+  for (;;) {
+    if (auto took = take_part(std::span<const std::byte>(input_).subspan(input_used_)); !took)
+      return took.error();
+    rest = std::span<const std::byte>(input_).subspan(input_used_);
+    auto whole = message_size(rest);
+    if (!whole) return whole.error();
+    size = *whole;
+    if (!size || !is_part(rest)) break;
+    if (parts_ == nullptr) return wrong("a part of what is mapped");
+    part_left_ = *size - kMessageHeader;
+    input_used_ += kMessageHeader;
+    if (auto begun = parts_->begin_part(part_left_); !begun) return begun.error();
+  }
+  if (!size || *size > rest.size()) return std::optional<Received>();
+  auto message = parse(rest.first(*size));
   if (!message) return message.error();
-  input_used_ += **size;
+  input_used_ += *size;
   Received received{std::move(*message), Fd()};
   if (carries_fd(received.message)) {
     if (input_fds_.empty()) return wrong("a control message came without its descriptor");

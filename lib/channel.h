@@ -16,6 +16,17 @@
 
 namespace mmaplink {
 
+// Where the bytes of parts go, as they come.
+class PartTarget {
+ public:
+  virtual ~PartTarget() = default;
+  // A part of that size begins. An error where none is due, or another size is.
+  virtual Status begin_part(size_t size) = 0;
+  // Where its next bytes go, never empty before its end; then, how many have come.
+  virtual std::span<std::byte> space() = 0;
+  virtual Status filled(size_t size) = 0;
+};
+
 class Channel {
  public:
   struct Received {
@@ -29,6 +40,11 @@ class Channel {
 
   // `keep` owns the descriptor until it is sent. A peer that reads nothing is an error in the end.
   Status send(const Message& message, int fd = -1, std::shared_ptr<const void> keep = nullptr);
+  // A message of ours and a part of an inline item behind it. To be called only while idle().
+  Status send_part(std::vector<std::byte> head, std::span<const std::byte> part,
+                   std::shared_ptr<const void> keep);
+  // Nothing is kept.
+  bool idle() const { return !wants_to_write(); }
   // Goes on with what is kept.
   Status flush();
   bool wants_to_write() const;
@@ -40,6 +56,9 @@ class Channel {
     if (on_backlog_) on_backlog_();
   }
 
+  // Without one, parts are an error. By the thread that receives; it outlives that.
+  void set_part_target(PartTarget* target) { parts_ = target; }
+
   // Reads what is there. `each` gets the messages in order and returns false to stop. The result
   // is true while the peer is connected, false when it has hung up.
   Result<bool> receive(const std::function<bool(Received)>& each);
@@ -50,13 +69,17 @@ class Channel {
  private:
   struct Pending {
     std::vector<std::byte> bytes;
-    size_t sent = 0;
+    std::span<const std::byte> part;  // behind them
+    size_t sent = 0;                  // of both
     int fd = -1;
     std::shared_ptr<const void> keep;
+    size_t size() const { return bytes.size() + part.size(); }
   };
 
+  Status push(Pending item);
   Status flush_locked();
   Result<bool> read_some();  // false: end of file
+  Status take_part(std::span<const std::byte> bytes);
   Result<std::optional<Received>> next();
 
   Fd socket_;
@@ -68,6 +91,8 @@ class Channel {
   size_t input_used_ = 0;  // parsed bytes at its beginning
   std::deque<Fd> input_fds_;
   bool would_block_ = false;
+  PartTarget* parts_ = nullptr;
+  size_t part_left_ = 0;  // of the part that has begun
 };
 
 }  // namespace mmaplink

@@ -34,7 +34,25 @@ std::map<Endpoint::Key, std::weak_ptr<Endpoint>>& registry() {
 
 // --- who is there ---------------------------------------------------------------------------
 
-Result<std::shared_ptr<Endpoint>> Endpoint::attach(const Key& key, Side side, EndpointUser& user) {
+Endpoint::Endpoint(Key key) : key_(std::move(key)) {
+  for (const Side which : {Side::sink, Side::src}) side(which) = nobody(which);
+}
+
+// What a link is made for where that side is not there (yet): mmap=auto.
+Endpoint::User Endpoint::nobody(Side which) const {
+  User user;
+  if (which == Side::sink && key_.role == Role::client) user.wish = Wish::if_asked;
+  return user;
+}
+
+// Whether a link is there that was made for another wish.
+bool Endpoint::has_settled_otherwise(Side which, Wish wish) const {
+  const std::lock_guard lock(mutex_);
+  return !connections_.empty() && side(which).wish != wish;
+}
+
+Result<std::shared_ptr<Endpoint>> Endpoint::attach(const Key& key, Side side, EndpointUser& user,
+                                                   Wish wish, uint64_t max_memory) {
   const std::lock_guard lock(registry_mutex);
   auto& known = registry()[key];
   auto endpoint = known.lock();
@@ -44,12 +62,16 @@ Result<std::shared_ptr<Endpoint>> Endpoint::attach(const Key& key, Side side, En
                    std::string("another ") + (side == Side::sink ? "mmapsink" : "mmapsrc") +
                        " of this process is already the server on socket-path " + key.path};
     endpoint = std::make_shared<Endpoint>(key);
+  } else if (endpoint && key.role == Role::client && endpoint->has_settled_otherwise(side, wish)) {
+    endpoint = std::make_shared<Endpoint>(key);
   } else if (!endpoint) {
     endpoint = std::make_shared<Endpoint>(key);
     known = endpoint;
   }
   const std::lock_guard inner(endpoint->mutex_);
   endpoint->side(side).user = &user;
+  endpoint->side(side).wish = wish;
+  endpoint->side(side).max_memory = max_memory;
   return endpoint;
 }
 
@@ -57,7 +79,7 @@ void Endpoint::detach(Side which) {
   stop(which);
   const std::lock_guard lock(registry_mutex);
   const std::lock_guard inner(mutex_);
-  side(which) = User{};
+  side(which) = nobody(which);
   const bool empty = users_[0].user == nullptr && users_[1].user == nullptr;
   const auto found = registry().find(key_);
   if (empty && found != registry().end() && found->second.lock().get() == this)
@@ -389,17 +411,22 @@ void Endpoint::try_connect() {
   auto peer = peer_of(*socket);
   if (!peer) return fail(peer.error());
   if (auto may = may_serve(access(), *peer, key_.path); !may) return fail(may.error());
-  auto half = Link::make_half();
-  if (!half) return fail_to_connect(half.error());
+  const Hello hello{kVersion, own_lanes(), wishes()};
+  std::shared_ptr<SealedMemory> half;
+  if (carries_fd(hello)) {
+    auto made = Link::make_half();
+    if (!made) return fail_to_connect(made.error());
+    half = std::move(*made);
+  }
   const int fd = socket->get();
   if (auto watched = watch(fd); !watched) return fail_to_connect(watched.error());
   Connection connection;
   connection.channel = make_channel(std::move(*socket));
-  connection.half = *half;
+  connection.wishes = hello.wishes;
+  connection.half = half;
   connection.peer = *peer;
   connection.greets_by = Clock::now() + kGreeting;
-  const auto said =
-      connection.channel->send(Hello{kVersion, own_lanes()}, (*half)->fd.get(), *half);
+  const auto said = connection.channel->send(hello, half ? half->fd.get() : -1, half);
   connections_.emplace(fd, std::move(connection));
   if (!said) drop(fd, said.error());
 }
@@ -409,6 +436,7 @@ void Endpoint::serve(int fd, bool writable_only) {
   if (found == connections_.end()) return;
   Connection& connection = found->second;
   if (auto sent = connection.channel->flush(); !sent) return drop(fd, sent.error());
+  if (connection.link) connection.link->pump();
   if (writable_only) return;
   bool good = true;
   auto open = connection.channel->receive([&](Channel::Received received) {
@@ -428,7 +456,10 @@ void Endpoint::serve(int fd, bool writable_only) {
 bool Endpoint::handle(Connection& connection, Channel::Received received) {
   const int fd = connection.channel->fd();
   Status good = ok();
-  if (!connection.messages.take(Clock::now())) {
+  // Of what is inline, these bound themselves: by what may go ahead, and by what was sent.
+  const bool is_counted = !std::holds_alternative<ItemBegins>(received.message) &&
+                          !std::holds_alternative<Progress>(received.message);
+  if (is_counted && !connection.messages.take(Clock::now())) {
     good = Error{Failure::protocol,
                  "more than " + std::to_string(kMessagesPerSecond) + " control messages a second"};
   } else if (const auto* hello = std::get_if<Hello>(&received.message)) {
@@ -448,12 +479,17 @@ bool Endpoint::handle(Connection& connection, Channel::Received received) {
     connection.link->set_peer_lanes(*lanes);
     each_user([&](EndpointUser& user) { user.on_lanes(connection.link); });
   } else if (const auto* made = std::get_if<ArenaMade>(&received.message)) {
-    good = connection.link->receive_lane()->add_arena(made->number, std::move(received.fd),
-                                                      made->size);
+    good = connection.link->add_arena(*made, std::move(received.fd));
     // Whoever waits for this arena looks again.
     each_user([&](EndpointUser& user) { user.on_lanes(connection.link); });
   } else if (const auto* retired = std::get_if<ArenaRetired>(&received.message)) {
-    good = connection.link->receive_lane()->retire_arena(retired->number);
+    good = connection.link->retire_arena(*retired);
+  } else if (const auto* item = std::get_if<ItemBegins>(&received.message)) {
+    good = connection.link->begin_item(*item);
+  } else if (std::holds_alternative<Withdrawn>(received.message)) {
+    good = connection.link->withdraw_items();
+  } else if (const auto* progress = std::get_if<Progress>(&received.message)) {
+    good = connection.link->take_progress(*progress);
   } else if (const auto* note = std::get_if<Note>(&received.message)) {
     each_user([&](EndpointUser& user) { user.on_note(connection.link, *note); });
   }
@@ -498,12 +534,20 @@ Status Endpoint::greet_client(Connection& connection, const Hello& hello, const 
                                        " of the link, the client version " +
                                        std::to_string(hello.version)};
   if (auto may = may_enter(connection); !may) return may;
-  auto half = Link::make_half();
-  if (!half) return half.error();
-  auto link = Link::make(connection.channel, *half, fd, connection.peer);
+  const Wishes own = wishes();
+  const Welcome welcome{kVersion, own_lanes(), own, decide(hello.wishes, own)};
+  if (welcome.mapped.any()) {
+    auto half = Link::make_half();
+    if (!half) return half.error();
+    connection.half = std::move(*half);
+  }
+  const Modes modes{mode_of(Going::out, key_.role, own, hello.wishes),
+                    mode_of(Going::in, key_.role, own, hello.wishes)};
+  auto link =
+      Link::make(connection.channel, connection.half, fd, connection.peer, modes, max_memory());
   if (!link) return link.error();
-  if (auto said =
-          connection.channel->send(Welcome{kVersion, own_lanes()}, (*half)->fd.get(), *half);
+  if (auto said = connection.channel->send(
+          welcome, connection.half ? connection.half->fd.get() : -1, connection.half);
       !said)
     return said;
   connection.link = *link;
@@ -518,7 +562,14 @@ Status Endpoint::greeted_by_server(Connection& connection, const Welcome& welcom
     return Error{Failure::refused, "this client speaks version " + std::to_string(kVersion) +
                                        " of the link, the server version " +
                                        std::to_string(welcome.version)};
-  auto link = Link::make(connection.channel, connection.half, fd, connection.peer);
+  const Wishes own = connection.wishes;
+  if (welcome.mapped != decide(own, welcome.wishes))
+    return Error{Failure::protocol, "the server maps what nobody wished"};
+  if (auto had = check_musts(own, welcome.wishes); !had) return had;
+  const Modes modes{mode_of(Going::out, key_.role, own, welcome.wishes),
+                    mode_of(Going::in, key_.role, own, welcome.wishes)};
+  auto link =
+      Link::make(connection.channel, connection.half, fd, connection.peer, modes, max_memory());
   if (!link) return link.error();
   connection.link = *link;
   adopt(connection, welcome.lanes);
@@ -562,7 +613,7 @@ void Endpoint::drop(int fd, const Error& why) {
                                          std::to_string(connection.peer.uid) + ") on " + key_.path +
                                          ": " + why.text};
     tell_refused(refused);
-  } else if (!again && why.failure != Failure::gone) {
+  } else if ((!again || why.failure == Failure::settings) && why.failure != Failure::gone) {
     fail(why);
   }
 }

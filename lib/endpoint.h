@@ -27,7 +27,6 @@
 
 namespace mmaplink {
 
-enum class Role { server, client };
 enum class Side { sink, src };
 
 class EndpointUser {
@@ -71,7 +70,11 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   };
 
   // Failure::busy where a server has this side already; a client gets an endpoint of its own then.
-  static Result<std::shared_ptr<Endpoint>> attach(const Key& key, Side side, EndpointUser& user);
+  // `wish` is about what that side sends or receives; for what a source receives inline there is
+  // no more memory than `max_memory`.
+  static Result<std::shared_ptr<Endpoint>> attach(const Key& key, Side side, EndpointUser& user,
+                                                  Wish wish = Wish::may,
+                                                  uint64_t max_memory = kDefaultMemory);
   void detach(Side side);
 
   Status start(Side side, const Options& options);
@@ -82,18 +85,21 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   bool is_attached(Side side) const;
   bool is_started(Side side) const;
 
-  explicit Endpoint(Key key) : key_(std::move(key)) {}
+  explicit Endpoint(Key key);
   ~Endpoint();
 
  private:
   struct User {
     EndpointUser* user = nullptr;  // attached
+    Wish wish = Wish::may;
+    uint64_t max_memory = kDefaultMemory;
     bool started = false;
     Options options;
     Deadline gives_up = Deadline::max();
   };
   struct Connection {
     std::shared_ptr<Channel> channel;
+    Wishes wishes;  // as a client has said them
     std::shared_ptr<SealedMemory> half;
     std::shared_ptr<Link> link;  // after the handshake
     Peer peer;
@@ -130,6 +136,10 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   void tell_refused(const Error& why);
   bool reconnects() const;
   Lanes own_lanes() const;
+  uint64_t max_memory() const { return side(Side::src).max_memory; }
+  Wishes wishes() const { return {side(Side::sink).wish, side(Side::src).wish}; }
+  User nobody(Side which) const;
+  bool has_settled_otherwise(Side which, Wish wish) const;
   void tell_lanes();
   void tell_news();
   template <class Call>

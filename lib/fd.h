@@ -5,6 +5,8 @@
 
 #include <utility>
 
+#include "lib/result.h"
+
 namespace mmaplink {
 
 class Fd {
@@ -23,6 +25,8 @@ class Fd {
 
   int get() const { return fd_; }
   explicit operator bool() const { return fd_ >= 0; }
+  // Another one for the same file, not inherited by programs that are executed.
+  Result<Fd> duplicate() const;
   void reset() {
     if (fd_ >= 0) close(fd_);
     fd_ = -1;

@@ -18,7 +18,7 @@
 namespace mmaplink {
 
 inline constexpr uint32_t kMagic = 0x6d6d6170;  // "mmap" read as a big-endian number
-inline constexpr uint32_t kVersion = 2;
+inline constexpr uint32_t kVersion = 3;
 
 inline constexpr uint64_t kSlots = 512;           // descriptors a ring holds
 inline constexpr uint64_t kReceipts = 16384;      // receipts not yet read, at the most
@@ -66,6 +66,17 @@ struct Descriptor {
   uint64_t published = 0;
   uint64_t base_time = kNoBaseTime;
 };
+
+// An item that has memory and extra bytes may have further memories: the bytes begin with how many,
+// a number of 64 bits, and as many of these.
+struct FurtherPlace {
+  uint64_t offset = 0;
+  uint64_t size = 0;
+  uint32_t arena = 0;
+  uint32_t zero = 0;
+};
+inline constexpr uint64_t kMostFurther = 15;
+static_assert(sizeof(FurtherPlace) == 24);
 
 inline constexpr size_t kSlotExtra = kSlotSize - sizeof(Descriptor);
 

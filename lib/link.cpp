@@ -4,8 +4,20 @@ namespace mmaplink {
 
 namespace {
 
-Half& half_of(const SealedMemory& memory) { return *reinterpret_cast<Half*>(memory.map.data()); }
-const Half& half_of(const Mapping& map) { return *reinterpret_cast<const Half*>(map.data()); }
+Half& own_half(const Link::Parts& parts) {
+  if (parts.inline_send) return parts.inline_send->sender_half();
+  return *reinterpret_cast<Half*>(parts.own->map.data());
+}
+
+const Half& peers_half(const Link::Parts& parts) {
+  if (parts.inline_send) return parts.inline_send->receiver_half();
+  return *reinterpret_cast<const Half*>(parts.peers->data());
+}
+
+std::shared_ptr<ReceiveLane> receiving_end(const Link::Parts& parts) {
+  if (parts.inline_receive) return parts.inline_receive->lane();
+  return std::make_shared<ReceiveLane>(parts.own, parts.peers);
+}
 
 }  // namespace
 
@@ -17,21 +29,45 @@ Result<std::shared_ptr<SealedMemory>> Link::make_half() {
 
 Result<std::shared_ptr<Link>> Link::make(std::shared_ptr<Channel> channel,
                                          std::shared_ptr<SealedMemory> own, const Fd& peer_half,
-                                         Peer peer) {
-  auto map = map_sealed(peer_half, round_to_page(sizeof(Half)));
-  if (!map) return map.error();
-  return std::make_shared<Link>(std::move(channel), std::move(own),
-                                std::make_shared<const Mapping>(std::move(*map)), peer);
+                                         Peer peer, Modes modes, uint64_t max_memory) {
+  Parts parts;
+  parts.own = std::move(own);
+  if (modes.any_mapped()) {
+    auto map = map_sealed(peer_half, round_to_page(sizeof(Half)));
+    if (!map) return map.error();
+    parts.peers = std::make_shared<const Mapping>(std::move(*map));
+  }
+  if (!modes.send.mapped) {
+    auto lane = LocalLane::make();
+    if (!lane) return lane.error();
+    parts.inline_send = std::make_unique<InlineSend>(channel, std::move(*lane));
+  }
+  if (!modes.receive.mapped) {
+    auto lane = LocalLane::make();
+    if (!lane) return lane.error();
+    parts.inline_receive = std::make_shared<InlineReceive>(channel, std::move(*lane), max_memory);
+    channel->set_part_target(parts.inline_receive.get());
+  }
+  return std::make_shared<Link>(std::move(channel), std::move(parts), peer, std::move(modes));
 }
 
-Link::Link(std::shared_ptr<Channel> channel, std::shared_ptr<SealedMemory> own,
-           std::shared_ptr<const Mapping> peer_half, Peer peer)
+Link::Link(std::shared_ptr<Channel> channel, Parts parts, Peer peer, Modes modes)
     : channel_(std::move(channel)),
-      own_memory_(std::move(own)),
-      peer_memory_(std::move(peer_half)),
+      parts_(std::move(parts)),
       peer_(peer),
-      send_lane_(half_of(*own_memory_), half_of(*peer_memory_)),
-      receive_lane_(std::make_shared<ReceiveLane>(own_memory_, peer_memory_)) {}
+      modes_(std::move(modes)),
+      send_lane_(own_half(parts_), peers_half(parts_)),
+      receive_lane_(receiving_end(parts_)) {
+  if (!parts_.inline_receive) return;
+  receive_lane_->on_progress([weak = std::weak_ptr(parts_.inline_receive), channel = channel_] {
+    const auto to = weak.lock();
+    // Only a peer that reads nothing can't be told.
+    if (to && !to->tell()) channel->shut_down();
+  });
+}
+
+// The channel's reader has gone before.
+Link::~Link() = default;
 
 Status Link::announce(const std::shared_ptr<Arena>& arena) {
   if (last_announced_.load(std::memory_order_relaxed) == arena->number()) return ok();
@@ -40,16 +76,77 @@ Status Link::announce(const std::shared_ptr<Arena>& arena) {
     last_announced_.store(arena->number(), std::memory_order_relaxed);
     if (!announced_.insert(arena->number()).second) return ok();
   }
+  if (parts_.inline_send) return parts_.inline_send->add_arena(*arena);
   return channel_->send(ArenaMade{arena->number(), arena->size()}, arena->fd().get(), arena);
 }
 
 Result<SendLane::Room> Link::publish(Outgoing& item, std::span<const Place> places,
-                                     size_t max_queued) {
+                                     size_t max_queued, size_t ahead) {
   for (const Place& place : places)
     if (auto said = announce(place.arena); !said) return said.error();
   if (item.extra_block)
     if (auto said = announce(item.extra_block->arena()); !said) return said.error();
-  return send_lane_.publish(item, max_queued);
+  if (!parts_.inline_send) return send_lane_.publish(item, max_queued);
+  // What is on the way waits to be read, too.
+  InlineSend& out = *parts_.inline_send;
+  out.set_ahead(ahead);
+  const size_t under_way = out.under_way();
+  auto room = send_lane_.publish(item, max_queued > under_way ? max_queued - under_way : 1);
+  pump();
+  return room;
+}
+
+void Link::pump() {
+  if (!parts_.inline_send || !alive()) return;
+  if (auto sent = parts_.inline_send->pump(send_lane_); !sent) hang_up(sent.error().text);
+}
+
+void Link::withdraw(std::vector<Held>& freed) {
+  send_lane_.withdraw_all(freed);
+  withdraw_inline();
+}
+
+void Link::close(std::vector<Held>& freed) {
+  send_lane_.close(freed);
+  withdraw_inline();
+}
+
+void Link::withdraw_inline() {
+  if (!parts_.inline_send || !alive()) return;
+  if (auto said = parts_.inline_send->withdraw(); !said) hang_up(said.error().text);
+  // What must arrive was published again.
+  pump();
+}
+
+Status Link::add_arena(const ArenaMade& arena, Fd fd) {
+  if (parts_.inline_receive) return Error{Failure::protocol, "an arena of what is inline"};
+  return receive_lane_->add_arena(arena.number, std::move(fd), arena.size);
+}
+
+Status Link::retire_arena(const ArenaRetired& arena) {
+  if (parts_.inline_receive) return Error{Failure::protocol, "an arena of what is inline"};
+  return receive_lane_->retire_arena(arena.number);
+}
+
+Status Link::withdraw_items() {
+  if (!parts_.inline_receive) return Error{Failure::protocol, "inline items of what is mapped"};
+  return parts_.inline_receive->withdraw();
+}
+
+Status Link::begin_item(const ItemBegins& item) {
+  if (!parts_.inline_receive) return Error{Failure::protocol, "an inline item of what is mapped"};
+  return parts_.inline_receive->begin(item);
+}
+
+Status Link::take_progress(const Progress& progress) {
+  if (!parts_.inline_send) return Error{Failure::protocol, "progress of what is mapped"};
+  if (auto taken = parts_.inline_send->take(progress); !taken) return taken;
+  pump();
+  return ok();
+}
+
+bool Link::peer_starves() const {
+  return parts_.inline_send ? parts_.inline_send->peer_starves() : send_lane_.peer_starves();
 }
 
 void Link::retire(uint32_t arena) {
@@ -57,6 +154,11 @@ void Link::retire(uint32_t arena) {
     const std::lock_guard lock(mutex_);
     last_announced_.store(0, std::memory_order_relaxed);
     if (announced_.erase(arena) == 0) return;
+  }
+  if (parts_.inline_send) {
+    if (auto retired = parts_.inline_send->retire_arena(arena); !retired)
+      hang_up(retired.error().text);
+    return;
   }
   // Failing means that the peer is about to be hung up on.
   if (auto said = channel_->send(ArenaRetired{arena}); !said) hang_up(said.error().text);

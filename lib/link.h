@@ -14,6 +14,8 @@
 
 #include "lib/allowance.h"
 #include "lib/channel.h"
+#include "lib/inline_receive.h"
+#include "lib/inline_send.h"
 #include "lib/receive_lane.h"
 #include "lib/send_lane.h"
 #include "lib/socket.h"
@@ -24,13 +26,16 @@ namespace mmaplink {
 class Link {
  public:
   static constexpr uint32_t kAsksPerSecond = 250;
-  // Maps the peer's half. `own` was, or will be, sent to it.
+  // Maps the peer's half, where anything is mapped. `own` was, or will be, sent to it. What comes
+  // inline is given `max_memory` bytes.
   static Result<std::shared_ptr<Link>> make(std::shared_ptr<Channel> channel,
                                             std::shared_ptr<SealedMemory> own, const Fd& peer_half,
-                                            Peer peer);
+                                            Peer peer, Modes modes = {},
+                                            uint64_t max_memory = kDefaultMemory);
   static Result<std::shared_ptr<SealedMemory>> make_half();
 
   const Peer& peer() const { return peer_; }
+  const Modes& modes() const { return modes_; }
   Channel& channel() { return *channel_; }
   bool alive() const { return alive_.load(std::memory_order_acquire); }  // pairs with end()
   Lanes peer_lanes() const {
@@ -44,9 +49,28 @@ class Link {
 
   // Announces the arenas the item lies in, where the peer does not know them yet, and publishes.
   // Room::no leaves the item as it is.
-  Result<SendLane::Room> publish(Outgoing& item, std::span<const Place> places, size_t max_queued);
+  // Of `max_queued`, `ahead` may be on their way to a peer that does not wait for them, where the
+  // direction is inline.
+  Result<SendLane::Room> publish(Outgoing& item, std::span<const Place> places, size_t max_queued,
+                                 size_t ahead = 0);
+  // Takes back what the peer has not begun to read and may be dropped.
+  void withdraw(std::vector<Held>& freed);
+  // Likewise, and nothing more is published.
+  void close(std::vector<Held>& freed);
   void retire(uint32_t arena);
+  // Whether the peer has read all there is, waits, and so gives nothing back.
+  bool peer_starves() const;
   Status note(uint32_t kind, std::vector<std::byte> bytes);
+
+  // What is inline goes on: the socket takes more, or something was published again. Any thread.
+  void pump();
+  // By the endpoint's thread. Failure::protocol in a direction that is mapped.
+  Status begin_item(const ItemBegins& item);
+  Status withdraw_items();
+  Status take_progress(const Progress& progress);
+  // Failure::protocol in a direction that is inline.
+  Status add_arena(const ArenaMade& arena, Fd fd);
+  Status retire_arena(const ArenaRetired& arena);
 
   SendLane& send_lane() { return send_lane_; }
   Stall& stall() { return stall_; }  // of the thread that publishes
@@ -83,16 +107,24 @@ class Link {
   // By the endpoint's thread alone: nothing more will come.
   void end() { alive_.store(false, std::memory_order_release); }
 
-  Link(std::shared_ptr<Channel> channel, std::shared_ptr<SealedMemory> own,
-       std::shared_ptr<const Mapping> peer_half, Peer peer);
+  // What its directions are made of: both halves where any is mapped, the others where any is not.
+  struct Parts {
+    std::shared_ptr<SealedMemory> own;
+    std::shared_ptr<const Mapping> peers;
+    std::unique_ptr<InlineSend> inline_send;
+    std::shared_ptr<InlineReceive> inline_receive;
+  };
+  Link(std::shared_ptr<Channel> channel, Parts parts, Peer peer, Modes modes);
+  ~Link();
 
  private:
   Status announce(const std::shared_ptr<Arena>& arena);
+  void withdraw_inline();
 
   const std::shared_ptr<Channel> channel_;
-  const std::shared_ptr<SealedMemory> own_memory_;
-  const std::shared_ptr<const Mapping> peer_memory_;
+  const Parts parts_;
   const Peer peer_;
+  const Modes modes_;
   SendLane send_lane_;
   const std::shared_ptr<ReceiveLane> receive_lane_;
   Stall stall_;

@@ -3,8 +3,6 @@
 #include <cstring>
 #include <type_traits>
 
-#include "lib/layout.h"
-
 namespace mmaplink {
 
 namespace {
@@ -17,6 +15,10 @@ enum class Type : uint32_t {
   arena_made = 5,
   arena_retired = 6,
   note = 7,
+  item = 8,
+  part = 9,
+  progress = 10,
+  withdrawn = 11,
 };
 
 class Writer {
@@ -34,9 +36,14 @@ class Writer {
   void put(std::span<const std::byte> bytes) {
     bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
   }
+  void put(Wishes wishes) {
+    put(wishes.send);
+    put(wishes.receive);
+  }
   void put(Lanes lanes) { put(uint32_t{lanes.sends} | uint32_t{lanes.receives} << 1); }
-  std::vector<std::byte> finish() {
-    const auto size = static_cast<uint32_t>(bytes_.size());
+  // `more` bytes follow that are not ours.
+  std::vector<std::byte> finish(uint32_t more = 0) {
+    const auto size = static_cast<uint32_t>(bytes_.size()) + more;
     std::memcpy(bytes_.data(), &size, sizeof size);
     return std::move(bytes_);
   }
@@ -64,7 +71,23 @@ class Reader {
     if (bits > 3) broken_ = true;
     return {(bits & 1) != 0, (bits & 2) != 0};
   }
+  Wishes get_wishes() {
+    const auto get_one = [this] {
+      const auto wish = get<uint32_t>();
+      if (wish > static_cast<uint32_t>(Wish::must)) broken_ = true;
+      return static_cast<Wish>(wish);
+    };
+    const Wish send = get_one();
+    return {send, get_one()};
+  }
+  bool get_bool() {
+    const auto value = get<uint32_t>();
+    if (value > 1) broken_ = true;
+    return value == 1;
+  }
   std::span<const std::byte> rest() { return std::exchange(left_, {}); }
+  bool good() const { return !broken_; }
+  size_t left() const { return left_.size(); }
   bool complete() const { return !broken_ && left_.empty(); }
 
  private:
@@ -92,8 +115,10 @@ std::string printable(std::span<const std::byte> bytes) {
 }  // namespace
 
 bool carries_fd(const Message& message) {
-  return std::holds_alternative<Hello>(message) || std::holds_alternative<Welcome>(message) ||
-         std::holds_alternative<ArenaMade>(message);
+  if (const auto* hello = std::get_if<Hello>(&message))
+    return hello->wishes.send != Wish::no || hello->wishes.receive != Wish::no;
+  if (const auto* welcome = std::get_if<Welcome>(&message)) return welcome->mapped.any();
+  return std::holds_alternative<ArenaMade>(message);
 }
 
 std::vector<std::byte> build(const Message& message) {
@@ -103,10 +128,14 @@ std::vector<std::byte> build(const Message& message) {
         if constexpr (std::is_same_v<T, Hello>) {
           Writer to(Type::hello);
           put_greeting(to, m.version, m.lanes);
+          to.put(m.wishes);
           return to.finish();
         } else if constexpr (std::is_same_v<T, Welcome>) {
           Writer to(Type::welcome);
           put_greeting(to, m.version, m.lanes);
+          to.put(m.wishes);
+          to.put(uint32_t{m.mapped.to_server});
+          to.put(uint32_t{m.mapped.to_client});
           return to.finish();
         } else if constexpr (std::is_same_v<T, Refuse>) {
           Writer to(Type::refuse);
@@ -125,6 +154,22 @@ std::vector<std::byte> build(const Message& message) {
           Writer to(Type::arena_retired);
           to.put(m.number);
           return to.finish();
+        } else if constexpr (std::is_same_v<T, ItemBegins>) {
+          Writer to(Type::item);
+          to.put(m.descriptor);
+          to.put(uint32_t{m.droppable});
+          return to.finish();
+        } else if constexpr (std::is_same_v<T, Part>) {
+          Writer to(Type::part);
+          return to.finish(m.size);
+        } else if constexpr (std::is_same_v<T, Progress>) {
+          Writer to(Type::progress);
+          to.put(m.claimed);
+          to.put(uint32_t{m.waits});
+          to.put(std::as_bytes(std::span(m.tickets)));
+          return to.finish();
+        } else if constexpr (std::is_same_v<T, Withdrawn>) {
+          return Writer(Type::withdrawn).finish();
         } else {
           Writer to(Type::note);
           to.put(m.kind);
@@ -149,6 +194,12 @@ Result<std::optional<size_t>> message_size(std::span<const std::byte> bytes) {
   return std::optional<size_t>(size);
 }
 
+bool is_part(std::span<const std::byte> bytes) {
+  Reader from(bytes);
+  from.get<uint32_t>();
+  return from.get<Type>() == Type::part && from.good();
+}
+
 Result<Message> parse(std::span<const std::byte> bytes) {
   Reader from(bytes);
   from.get<uint32_t>();  // the size, read by message_size()
@@ -163,11 +214,15 @@ Result<Message> parse(std::span<const std::byte> bytes) {
       const auto version = from.get<uint32_t>();
       // Another version may go on differently: only its number is read, for the refusal.
       if (version != kVersion) from.rest();
-      const Lanes lanes = version == kVersion ? from.get_lanes() : Lanes{};
-      if (type == Type::hello)
-        message = Hello{version, lanes};
-      else
-        message = Welcome{version, lanes};
+      const bool ours = version == kVersion;
+      const Lanes lanes = ours ? from.get_lanes() : Lanes{};
+      const Wishes wishes = ours ? from.get_wishes() : Wishes{};
+      if (type == Type::hello) {
+        message = Hello{version, lanes, wishes};
+      } else {
+        const bool to_server = !ours || from.get_bool();
+        message = Welcome{version, lanes, wishes, {to_server, !ours || from.get_bool()}};
+      }
       break;
     }
     case Type::refuse:
@@ -184,6 +239,25 @@ Result<Message> parse(std::span<const std::byte> bytes) {
     case Type::arena_retired:
       message = ArenaRetired{from.get<uint32_t>()};
       break;
+    case Type::item: {
+      const auto descriptor = from.get<Descriptor>();
+      message = ItemBegins{descriptor, from.get_bool()};
+      break;
+    }
+    case Type::withdrawn:
+      message = Withdrawn{};
+      break;
+    case Type::part:
+      message = Part{static_cast<uint32_t>(from.rest().size())};
+      break;
+    case Type::progress: {
+      Progress progress;
+      progress.claimed = from.get<uint64_t>();
+      progress.waits = from.get_bool();
+      while (from.good() && from.left() > 0) progress.tickets.push_back(from.get<uint64_t>());
+      message = std::move(progress);
+      break;
+    }
     case Type::note: {
       Note note;
       note.kind = from.get<uint32_t>();

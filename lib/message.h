@@ -1,12 +1,15 @@
 // The control messages of a link: what they hold, and bytes ⇄ struct.
 //
 //     client                                   server
-//       ── HELLO + its half ──────────────────▶       version, byte order, which lanes it has
+//       ── HELLO + its half ──────────────────▶       version, byte order, lanes, wishes
 //       ◀───────────────── WELCOME + its half ──       (or REFUSE: a text, and hang-up)
 //       ◀── LANES / ARENA + fd / RETIRE / NOTE ──▶     any number, either way
+//       ◀── ITEM, PART… / WITHDRAWN / PROGRESS ──▶     where a direction is inline
 //
-// A message is a header of eight bytes (total size, type), fixed fields, and at most one trailing
-// text or byte string. At most kMaxMessage bytes; descriptors travel with its first byte.
+// A half goes along where anything is mapped. A message is a header of eight bytes (total size,
+// type), fixed fields, and at most one trailing text or byte string. At most kMaxMessage bytes;
+// descriptors travel with its first byte. The bytes of a PART are none of the message: the channel
+// puts them where they belong.
 #pragma once
 
 #include <cstddef>
@@ -17,12 +20,16 @@
 #include <variant>
 #include <vector>
 
+#include "lib/layout.h"
+#include "lib/mode.h"
 #include "lib/result.h"
 
 namespace mmaplink {
 
 inline constexpr size_t kMaxMessage = 64 << 10;
 inline constexpr size_t kMessageHeader = 8;
+// Of an inline item, at once: what a control message waits for at the most.
+inline constexpr size_t kMostPart = kMaxMessage - kMessageHeader;
 
 // Which lanes a side has something at the end of.
 struct Lanes {
@@ -34,10 +41,13 @@ struct Lanes {
 struct Hello {
   uint32_t version = 0;
   Lanes lanes;
+  Wishes wishes = {};
 };
 struct Welcome {
   uint32_t version = 0;
   Lanes lanes;
+  Wishes wishes = {};
+  Mapped mapped = {};
 };
 struct Refuse {
   std::string text;
@@ -49,13 +59,33 @@ struct ArenaMade {
 struct ArenaRetired {
   uint32_t number = 0;
 };
+// What is inline begins: `descriptor.extra_size` bytes of extra, then those of its memories, come
+// in parts. Each part is as large as it may be, and belongs to one of them.
+struct ItemBegins {
+  Descriptor descriptor;
+  bool droppable = false;
+};
+struct Part {
+  uint32_t size = 0;
+};
+// Of the sender of an inline direction: droppable items before this are not to be read any more.
+struct Withdrawn {};
+// Of the reader of an inline direction: how many items since the link began do not wait to be read,
+// what it gives back, and whether it has nothing to read and waits.
+struct Progress {
+  uint64_t claimed = 0;
+  bool waits = false;
+  std::vector<uint64_t> tickets;
+};
+inline constexpr size_t kMostTickets = 4096;  // of one message
 // For the layer above: opaque here.
 struct Note {
   uint32_t kind = 0;
   std::vector<std::byte> bytes;
 };
 
-using Message = std::variant<Hello, Welcome, Refuse, Lanes, ArenaMade, ArenaRetired, Note>;
+using Message = std::variant<Hello, Welcome, Refuse, Lanes, ArenaMade, ArenaRetired, Note,
+                             ItemBegins, Part, Progress, Withdrawn>;
 
 // Whether a message of this kind is accompanied by one descriptor.
 bool carries_fd(const Message& message);
@@ -64,6 +94,8 @@ std::vector<std::byte> build(const Message& message);
 
 // Size of the message that starts here: nothing while the header is not complete.
 Result<std::optional<size_t>> message_size(std::span<const std::byte> bytes);
+// Whether it is one whose bytes go elsewhere. `bytes` begins with its header.
+bool is_part(std::span<const std::byte> bytes);
 // `bytes` is one whole message.
 Result<Message> parse(std::span<const std::byte> bytes);
 

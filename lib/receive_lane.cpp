@@ -85,6 +85,10 @@ Result<typename BasicReceiveLane<Words>::Take> BasicReceiveLane<Words>::take(Inc
     Words::store(own_.latency_p50, latency_.percentile(0.5), std::memory_order_relaxed);
     Words::store(own_.latency_p99, latency_.percentile(0.99), std::memory_order_relaxed);
   }
+  if (on_progress_) {
+    waits_.store(false, std::memory_order_relaxed);
+    on_progress_();
+  }
   return Take::item;
 }
 
@@ -232,6 +236,7 @@ typename BasicReceiveLane<Words>::Usage BasicReceiveLane<Words>::usage() const {
 
 template <class Words>
 void BasicReceiveLane<Words>::wait(const Kick& kick, uint32_t seen, Deadline deadline) {
+  if (on_progress_ && !waits_.exchange(true, std::memory_order_relaxed)) on_progress_();
   if (!pending_ && Words::look_on(spinner_, index_, [&] { return !empty(); })) return;
   Words::store(own_.reader_waiting, index_ + 1, std::memory_order_relaxed);
   // SYNC: full fence, pairs with the one in SendLane::announce_head.
@@ -248,6 +253,12 @@ void BasicReceiveLane<Words>::wait(const Kick& kick, uint32_t seen, Deadline dea
 template <class Words>
 void BasicReceiveLane<Words>::give_back(uint64_t ticket) {
   if ((ticket & kSkipped) == 0) owed_.fetch_sub(1, std::memory_order_relaxed);
+  write_receipt(ticket);
+  if (on_progress_) on_progress_();
+}
+
+template <class Words>
+void BasicReceiveLane<Words>::write_receipt(uint64_t ticket) {
   const std::lock_guard lock(receipts_mutex_);
   Words::store(own_.receipts[receipt_head_ % kReceipts], ticket, std::memory_order_relaxed);
   // SYNC: release, pairs with the acquire of receipt_head in SendLane::drain.

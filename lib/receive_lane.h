@@ -8,7 +8,9 @@
 // any.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -79,6 +81,12 @@ class BasicReceiveLane {
   // Sleeps until the peer publishes, `kick` is kicked, or the deadline.
   void wait(const Kick& kick, uint32_t seen, Deadline deadline);
 
+  // Called, by whichever thread it is, when something was read or given back, and before somebody
+  // waits. To be set before anything is read.
+  void on_progress(std::function<void()> call) { on_progress_ = std::move(call); }
+  // Whether somebody has begun to wait since anything was read. Known with on_progress().
+  bool waits() const { return waits_.load(std::memory_order_relaxed); }
+
   // "I am done with the descriptor of this ticket."
   void give_back(uint64_t ticket);
 
@@ -97,6 +105,7 @@ class BasicReceiveLane {
                              uint64_t size);
   Result<uint64_t> behind();  // descriptors not taken yet
   void finish();
+  void write_receipt(uint64_t ticket);
 
   std::shared_ptr<SealedMemory> own_memory_;
   std::shared_ptr<const Mapping> peer_memory_;
@@ -114,6 +123,8 @@ class BasicReceiveLane {
   Histogram latency_;
   uint32_t since_percentiles_ = 0;
 
+  std::function<void()> on_progress_;
+  std::atomic<bool> waits_{false};
   std::atomic<uint64_t> owed_{0};  // receipts for what was taken
 
   mutable typename Words::Mutex receipts_mutex_;

@@ -337,6 +337,19 @@ size_t BasicSendLane<Words>::free_all(std::vector<Held>& freed) {
 }
 
 template <class Words>
+bool BasicSendLane<Words>::is_droppable(uint64_t sequence) const {
+  const std::lock_guard lock(mutex_);
+  return queued_[(sequence - 1) % kSlots].droppable;
+}
+
+template <class Words>
+Result<size_t> BasicSendLane<Words>::waiting() {
+  const std::lock_guard lock(mutex_);
+  if (auto checked = refresh(); !checked) return checked.error();
+  return static_cast<size_t>(head_ - first_waiting());
+}
+
+template <class Words>
 size_t BasicSendLane<Words>::held() const {
   const std::lock_guard lock(mutex_);
   return rows_live_;

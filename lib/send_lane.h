@@ -93,6 +93,11 @@ class BasicSendLane {
   // The peer is gone: everything it held is free.
   size_t free_all(std::vector<Held>& freed);
 
+  // Of an item that was taken just now, before another one is.
+  bool is_droppable(uint64_t sequence) const;
+  // Published, neither claimed nor withdrawn.
+  Result<size_t> waiting();
+
   size_t held() const;  // descriptors the peer has not given back
   // Grows as the peer reads and gives back.
   uint64_t progress() const {

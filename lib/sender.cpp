@@ -56,7 +56,7 @@ void Sender::add(std::shared_ptr<Link> link) {
 
 void Sender::withdraw(Link& link) {
   std::vector<Held> freed;
-  link.send_lane().withdraw_all(freed);
+  link.withdraw(freed);
   freed.clear();
   collect(link);
   made_progress();
@@ -67,7 +67,7 @@ size_t Sender::leave(const Link& link) {
   for (const auto& other : links()) {
     if (other.get() != &link) continue;
     std::vector<Held> freed;
-    other->send_lane().close(freed);
+    other->close(freed);
     collect(*other);
     held = other->send_lane().held();
   }
@@ -129,13 +129,15 @@ Sender::Published Sender::publish(Link& link, Outgoing item, const Limits& limit
   }
   item.descriptor.published = monotonic_ns();
   const bool item_is_droppable = item.droppable;
+  // Where the oldest give way, none are to be out of reach.
+  const size_t ahead = limits.leaky == Leaky::downstream ? 0 : limits.max_buffers - 1;
   bool tried = false;
   bool withdrew = false;
   for (;;) {
     const uint32_t seen = kick_.value();
     if (interrupted()) return Published::interrupted;
     if (!link.alive()) return Published::gone;
-    auto room = link.publish(item, places, limits.max_buffers);
+    auto room = link.publish(item, places, limits.max_buffers, ahead);
     if (!room) {
       link.hang_up(room.error().text);
       return Published::gone;
@@ -212,7 +214,7 @@ void Sender::wait_for_receipts(const Links& links, uint32_t seen, Deadline deadl
 bool Sender::all_starve(const Links& links) const {
   if (links.empty() || publishing_blocked_.load(std::memory_order_relaxed)) return false;
   return std::all_of(links.begin(), links.end(), [](const auto& link) {
-    return link->send_lane().closed() || link->send_lane().peer_starves();
+    return link->send_lane().closed() || link->peer_starves();
   });
 }
 

@@ -120,7 +120,7 @@ run() {
   local server_process client_process first status=0 other=0
   # shellcheck disable=SC2086
   timeout "$seconds" "${server[@]}" bash -c "$enter" in "${server_limits[@]}" gst-launch-1.0 \
-    mmapsrc role=server socket-path="$server_path" $server_properties ! $turn \
+    mmapsrc role=server mmap=yes socket-path="$server_path" $server_properties ! $turn \
     ! mmapsink socket-path="$server_path" </dev/null >"$work/server.log" 2>&1 &
   server_process=$!
   # shellcheck disable=SC2086

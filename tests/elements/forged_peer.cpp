@@ -59,7 +59,7 @@ void ForgedPeer::greet_server(Lanes lanes) {
 
 void ForgedPeer::greet_client(Lanes lanes) {
   wait_greeting<Hello>();
-  send(Welcome{mmaplink::kVersion, lanes}, {half_.fd.get()});
+  send(Welcome{mmaplink::kVersion, lanes, kMapsAll}, {half_.fd.get()});
 }
 
 void ForgedPeer::join(const Harness& sink) {

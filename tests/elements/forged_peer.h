@@ -22,6 +22,8 @@ namespace test {
 inline constexpr uint32_t kForSink = 0x100;
 inline constexpr mmaplink::Lanes kReads{false, true};
 inline constexpr mmaplink::Lanes kSends{true, false};
+// As a server of encoders has it, so that all is mapped.
+inline constexpr mmaplink::Wishes kMapsAll{mmaplink::Wish::must, mmaplink::Wish::must};
 
 class ForgedPeer {
  public:

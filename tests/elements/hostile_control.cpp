@@ -100,7 +100,12 @@ std::vector<Attack> out_of_order() {
        "a control message of 65537 bytes"},
       {"the largest size", bytes(message(~0u, 7)), "a control message of 4294967295 bytes"},
       {"type 0", bytes(message(8, 0)), "a control message of an unknown type"},
-      {"type 8", bytes(message(8, 8)), "a control message of an unknown type"},
+      {"a type that is none yet", bytes(message(8, 12)), "a control message of an unknown type"},
+      {"an inline item", fds(mmaplink::ItemBegins{}, 0), "an inline item of what is mapped"},
+      {"a part of one", bytes(message(16, 9, 8)), "a part of what is mapped"},
+      {"an inline item cut short", bytes(message(100, 8, 92)), kLength},
+      {"progress", fds(mmaplink::Progress{0, true, {}}, 0), "progress of what is mapped"},
+      {"items withdrawn", fds(mmaplink::Withdrawn{}, 0), "inline items of what is mapped"},
       {"the last type", bytes(message(8, ~0u)), "a control message of an unknown type"},
       {"lanes cut short", bytes(message(8, 4)), kLength},
       {"lanes too long", bytes(message(16, 4, 8)), kLength},
@@ -187,7 +192,7 @@ TEST(what_comes_before_a_greeting_is_checked) {
         for (size_t i = 0; i + 4 <= hello.size(); i += 4) std::reverse(&hello[i], &hello[i] + 4);
         peer.send_bytes(hello, fd(peer));
       },
-      "a control message of 335544320 bytes, or of another byte order");
+      "a control message of 469762048 bytes, or of another byte order");
   // Its own peer does not want it.
   play.attack(
       "a refusal", false, [](ForgedPeer& peer) { peer.send(mmaplink::Refuse{"no"}); }, "");

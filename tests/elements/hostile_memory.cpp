@@ -133,7 +133,7 @@ TEST(halves_of_servers_are_checked) {
     const Harness source("mmapsrc socket-path=" + scene.path("forged"));
     source.play();
     ForgedPeer peer(server.accept());
-    peer.send(Welcome{kVersion, kSends}, {fd.get()});
+    peer.send(Welcome{kVersion, kSends, test::kMapsAll}, {fd.get()});
     const std::string said = peer.wait_hang_up();
     fail_unless(said == bad.refusal, "%s: hung up with '%s'", bad.name, said.c_str());
     const std::string error = source.wait_error();

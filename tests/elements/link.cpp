@@ -142,7 +142,7 @@ TEST(several_memories_of_the_arena_are_not_copied) {
   const auto came = pair.send(buffer);
   fail_unless_equals_int(gst_buffer_n_memory(came.get()), 4);
   for (guint i = 0; i < 4; ++i)
-    fail_unless(there[i] == test::lies(gst_buffer_peek_memory(came.get(), i)));
+    fail_unless(test::lies_still(there[i], gst_buffer_peek_memory(came.get(), i)));
   check_same_content(sent.get(), came.get());
   fail_unless_equals_uint64(pair.sink.stat("bytes-copied"), 0);
 }

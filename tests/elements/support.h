@@ -146,6 +146,8 @@ struct Lies {
   friend bool operator==(const Lies&, const Lies&) = default;
 };
 Lies lies(GstMemory* memory);
+// Whether what was sent from `there` came without a copy, where directions are mapped.
+bool lies_still(const Lies& there, GstMemory* came);
 
 // Tests know themselves; the main() of support.cpp runs each in a process of its own.
 struct Registered {

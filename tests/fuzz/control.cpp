@@ -53,8 +53,12 @@ class Peer {
       link_->set_peer_lanes(*lanes);
       return take(lane);
     }
-    const auto& note = std::get<Note>(received.message);
-    return static_cast<bool>(link_->note(note.kind, note.bytes));
+    if (const auto* note = std::get_if<Note>(&received.message))
+      return static_cast<bool>(link_->note(note->kind, note->bytes));
+    // Of what is inline, which nothing is here, or a greeting without memory.
+    if (const auto* item = std::get_if<ItemBegins>(&received.message))
+      fuzz::check(!link_->begin_item(*item), "no inline items in a direction that is mapped");
+    return false;
   }
 
   bool greet(const mmaplink::Fd& half) {

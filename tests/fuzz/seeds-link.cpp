@@ -16,8 +16,7 @@ using Out = std::vector<std::byte>;
 // --- conversations ------------------------------------------------------------------------------
 
 // In pieces of at most `most` bytes; the descriptors come with the first.
-void say(Out& to, const Message& message, Kind kind = Kind::none, size_t most = 255) {
-  const auto bytes = build(message);
+void say_bytes(Out& to, const Out& bytes, Kind kind = Kind::none, size_t most = 255) {
   for (size_t at = 0; at < bytes.size(); at += most) {
     const size_t size = std::min(most, bytes.size() - at);
     put(to, at == 0 ? kind : Kind::none);
@@ -25,6 +24,10 @@ void say(Out& to, const Message& message, Kind kind = Kind::none, size_t most = 
     to.insert(to.end(), bytes.begin() + static_cast<std::ptrdiff_t>(at),
               bytes.begin() + static_cast<std::ptrdiff_t>(at + size));
   }
+}
+
+void say(Out& to, const Message& message, Kind kind = Kind::none, size_t most = 255) {
+  say_bytes(to, build(message), kind, most);
 }
 
 Note note(uint32_t kind, size_t size) { return {kind, Out(size, std::byte{0x55})}; }
@@ -56,6 +59,70 @@ void add_conversation(const Corpus& corpus, const std::string& name, const Out& 
       out.insert(out.end(), said.begin(), said.end());
       corpus.add("endpoint", name + std::to_string(ours_is_client) + std::to_string(attached), out);
     }
+}
+
+// Where nothing is mapped: items in parts, what was read of ours, what was withdrawn.
+void add_inline(const Corpus& corpus) {
+  const Wishes nothing{Wish::no, Wish::no};
+  const auto part = [](Out& to, size_t size) {
+    Out bytes = build(Part{static_cast<uint32_t>(size)});
+    bytes.resize(bytes.size() + size, std::byte{0x55});
+    say_bytes(to, bytes);
+  };
+  const auto begin = [](Out& to, uint64_t size, uint32_t extra, uint64_t ticket, bool droppable) {
+    Descriptor descriptor;
+    descriptor.size = size;
+    descriptor.extra_size = extra;
+    descriptor.ticket = ticket;
+    say(to, ItemBegins{descriptor, droppable});
+  };
+  const auto both = [&](const std::string& name, const auto& rest) {
+    Out client, server;
+    say(client, Hello{kVersion, {true, true}, nothing});
+    say(server, Welcome{kVersion, {true, true}, nothing, {false, false}});
+    for (Out* to : {&client, &server}) {
+      rest(*to);
+      say(*to, Lanes{true, true});
+    }
+    add_conversation(corpus, "inline-" + name, client, server);
+  };
+  both("items", [&](Out& to) {
+    begin(to, 0, 0, 0, false);
+    begin(to, 100, 20, 1, true);
+    part(to, 20);
+    part(to, 100);
+    say(to, Lanes{true, false});
+    begin(to, 70'000, 0, 2, true);
+    part(to, kMostPart);
+    part(to, 70'000 - kMostPart);
+  });
+  both("memories", [&](Out& to) {
+    begin(to, 10, sizeof(uint64_t) + sizeof(FurtherPlace), 1, true);
+    Out bytes = build(Part{sizeof(uint64_t) + sizeof(FurtherPlace)});
+    put(bytes, uint64_t{1});
+    put(bytes, FurtherPlace{0, 7, 0, 0});
+    say_bytes(to, bytes);
+    part(to, 10);
+    part(to, 7);
+  });
+  both("progress", [](Out& to) {
+    say(to, Progress{0, true, {}});
+    say(to, Progress{1, false, {1}});
+  });
+  both("withdrawn", [&](Out& to) {
+    begin(to, 10, 0, 1, true);
+    say(to, Withdrawn{});
+    part(to, 10);
+    begin(to, 0, 0, 2, false);
+    say(to, Withdrawn{});
+  });
+  both("out-of-turn", [&](Out& to) {
+    begin(to, 10, 0, 1, true);
+    begin(to, 10, 0, 1, true);
+  });
+  both("too-many", [&](Out& to) {
+    for (uint64_t i = 0; i < 40; ++i) begin(to, 0, 0, i, true);
+  });
 }
 
 void add_conversations(const Corpus& corpus) {
@@ -93,6 +160,7 @@ void add_conversations(const Corpus& corpus) {
     say(to, ArenaMade{1, kPage}, Kind::page);
     say(to, ArenaMade{1, kPage}, Kind::page);
   });
+  add_inline(corpus);
   Out old_client, old_server;
   say(old_client, Hello{kVersion + 1, {}}, Kind::half);
   say(old_server, Welcome{kVersion + 1, {}}, Kind::half);

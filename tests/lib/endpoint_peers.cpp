@@ -13,6 +13,9 @@
 namespace mmaplink::test {
 namespace {
 
+// So that all is mapped.
+constexpr Wishes kMapsAll{Wish::must, Wish::must};
+
 std::string self() { return "process " + std::to_string(getpid()); }
 
 // One end of a control connection, by hand.
@@ -107,7 +110,7 @@ void what_is_no_greeting_is_refused() {
   }
   {
     Raw peer(served.path);
-    must(peer.channel.send(Welcome{kVersion, {}}, peer.half->fd.get()));
+    must(peer.channel.send(Welcome{kVersion, {}, kMapsAll}, peer.half->fd.get()));
     g_assert_true(peer.refused("a greeting out of turn"));
   }
   {
@@ -215,7 +218,7 @@ void a_half_that_is_none_is_refused() {
   }
   Serving serving;
   Raw server(serving.accept());
-  must(server.channel.send(Welcome{kVersion, {}}, no_memory.a.get()));
+  must(server.channel.send(Welcome{kVersion, {}, kMapsAll}, no_memory.a.get()));
   g_assert_true(
       says(serving.client.failed(), Failure::protocol, "the peer's memory is not sealed"));
 }
@@ -341,7 +344,7 @@ void a_server_that_goes_unheard_is_tried_again() {
   g_assert_true(server.until([&] { return !server.got.empty(); }));
   g_assert_cmpuint(std::get<Hello>(server.got[0]).version, ==, kVersion);
   g_assert_true(std::get<Hello>(server.got[0]).lanes == (Lanes{false, true}));
-  must(server.channel.send(Welcome{kVersion, {true, false}}, server.half->fd.get()));
+  must(server.channel.send(Welcome{kVersion, {true, false}, kMapsAll}, server.half->fd.get()));
   g_assert_true(serving.client.link()->peer_lanes() == (Lanes{true, false}));
   g_assert_true(serving.client.user().told().failed.empty());
 }

@@ -13,7 +13,7 @@ export GST_PLUGIN_PATH_1_0=$build/elements
 export LD_LIBRARY_PATH=$build/gst${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 
 mapfile -t lines < <(grep '^gst-launch-1.0 .*mmap' "$readme")
-[ "${#lines[@]}" -eq 4 ] || { echo "README.md has ${#lines[@]} launch lines, not 4" >&2; exit 1; }
+[ "${#lines[@]}" -eq 5 ] || { echo "README.md has ${#lines[@]} launch lines, not 5" >&2; exit 1; }
 
 picture='videotestsrc num-buffers=60 ! video/x-raw,width=320,height=240'
 
@@ -42,4 +42,7 @@ pair() {
 
 pair "$(fit "${lines[0]}")" "$(fit "${lines[1]}")"
 [ -s "$work/out.mkv" ] || { echo "nothing was recorded" >&2; exit 1; }
-pair "$(fit "${lines[2]}")" "$(fit "${lines[3]}")"
+# What is mapped, and what goes through the socket.
+for reader in 3 4; do
+  pair "$(fit "${lines[2]}")" "$(fit "${lines[reader]}")"
+done

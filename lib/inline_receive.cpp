@@ -1,0 +1,230 @@
+#include "lib/inline_receive.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "lib/inline_send.h"
+
+namespace mmaplink {
+
+namespace {
+
+constexpr size_t kAlign = 64;
+// What must arrive, and was withdrawn as it was read, waits twice.
+constexpr size_t kMostWaiting = 2 * kMostAhead;
+constexpr uint64_t kTellEvery = 4;  // items, while as many wait
+constexpr ReceiveLane::Limits kLimits;
+
+Error wrong(const char* text) { return Error{Failure::protocol, text}; }
+size_t aligned(uint64_t size) { return (size + kAlign - 1) / kAlign * kAlign; }
+
+}  // namespace
+
+// Tickets that are to go back, of items whose memory is free again.
+struct InlineReceive::Returned {
+  std::mutex mutex;
+  std::vector<uint64_t> tickets;
+};
+
+// What an item in the lane holds.
+struct InlineReceive::Hold_ {
+  std::shared_ptr<Returned> returned;
+  std::shared_ptr<Block> block;
+  uint64_t ticket;
+  ~Hold_() {
+    if (ticket == 0) return;
+    const std::lock_guard lock(returned->mutex);
+    returned->tickets.push_back(ticket);
+  }
+};
+
+InlineReceive::InlineReceive(std::shared_ptr<Channel> channel, LocalLane lane, uint64_t max_memory)
+    : channel_(std::move(channel)),
+      local_(std::move(lane)),
+      sender_(local_.sender_half(), local_.receiver_half()),
+      lane_(std::make_shared<ReceiveLane>(local_.receiver, local_.sender_map())),
+      store_(std::make_shared<ArenaStore>(max_memory)),
+      returned_(std::make_shared<Returned>()) {
+  store_->on_retired([weak = std::weak_ptr(lane_)](uint32_t number) {
+    // It may be one that nothing was ever published in.
+    if (const auto to = weak.lock()) std::ignore = to->retire_arena(number);
+  });
+}
+
+InlineReceive::~InlineReceive() { store_->on_retired({}); }
+
+Status InlineReceive::begin(const ItemBegins& item) {
+  if (coming_) return wrong("an item began within another");
+  auto waiting = sender_.waiting();
+  if (!waiting) return waiting.error();
+  if (*waiting >= kMostWaiting) return wrong("the peer sent more than it may");
+  descriptor_ = item.descriptor;
+  droppable_ = item.droppable;
+  withdrawn_ = false;
+  if (descriptor_.extra_size > kLimits.extra || descriptor_.size > store_->max_memory())
+    return wrong("an item is larger than it may be");
+  coming_ = true;
+  placed_ = false;
+  spaces_.clear();
+  block_.reset();
+  extra_.resize(descriptor_.extra_size);
+  if (!extra_.empty()) spaces_.emplace_back(extra_);
+  return filled(0);
+}
+
+Status InlineReceive::begin_part(size_t size) {
+  if (spaces_.empty() || size != std::min(spaces_.front().size(), kMostPart))
+    return wrong("a part that is not due");
+  return ok();
+}
+
+std::span<std::byte> InlineReceive::space() {
+  return spaces_.empty() ? std::span<std::byte>() : spaces_.front();
+}
+
+Status InlineReceive::filled(size_t size) {
+  if (size > 0) {
+    spaces_.front() = spaces_.front().subspan(size);
+    if (spaces_.front().empty()) spaces_.pop_front();
+  }
+  if (!spaces_.empty()) return ok();
+  if (!placed_) {
+    placed_ = true;
+    if (auto placed = place_memories(); !placed) return placed;
+  }
+  return spaces_.empty() ? publish() : ok();
+}
+
+// All memories of the item in one block, and their places in its bytes.
+Status InlineReceive::place_memories() {
+  if (descriptor_.size == 0) return ok();
+  uint64_t more = 0;
+  if (extra_.size() >= sizeof more) std::memcpy(&more, extra_.data(), sizeof more);
+  if (more > kMostFurther ||
+      (more > 0 && extra_.size() < sizeof more + more * sizeof(FurtherPlace)))
+    return wrong("an item has more memories than it may have");
+  std::array<FurtherPlace, kMostFurther> places{};
+  if (more > 0)
+    std::memcpy(places.data(), extra_.data() + sizeof more, more * sizeof(FurtherPlace));
+  uint64_t size = aligned(descriptor_.size);
+  for (uint64_t i = 0; i < more; ++i) {
+    if (places[i].size == 0 || places[i].size > store_->max_memory())
+      return wrong("an item has a memory of a size that can't be");
+    size += aligned(places[i].size);
+  }
+  auto block = allocate(size);
+  if (!block) return block.error();
+  if (auto known = know(block->arena()); !known) return known;
+  block_ = std::make_shared<Block>(std::move(*block));
+  uint64_t at = 0;
+  const auto place = [&](uint32_t& arena, uint64_t& offset, uint64_t bytes) {
+    arena = block_->arena()->number();
+    offset = block_->offset() + at;
+    spaces_.emplace_back(block_->data() + at, bytes);
+    at += aligned(bytes);
+  };
+  place(descriptor_.arena, descriptor_.offset, descriptor_.size);
+  for (uint64_t i = 0; i < more; ++i) place(places[i].arena, places[i].offset, places[i].size);
+  if (more > 0)
+    std::memcpy(extra_.data() + sizeof more, places.data(), more * sizeof(FurtherPlace));
+  return ok();
+}
+
+// What is free again is known when the lane's receipts are read.
+Result<Block> InlineReceive::allocate(size_t size) {
+  std::vector<Held> freed;
+  if (auto drained = sender_.drain(freed); !drained) return drained.error();
+  freed.clear();
+  // What was wanted before is not kept for it.
+  if (last_size_ != size) store_->no_longer_wants(last_size_);
+  last_size_ = size;
+  auto block = store_->allocate(size, kAlign);
+  if (block || block.error().failure != Failure::limit) return block;
+  return Error{Failure::no_space,
+               "more comes inline than max-memory=" + std::to_string(store_->max_memory()) +
+                   " of its receiver has room for"};
+}
+
+Status InlineReceive::know(const std::shared_ptr<Arena>& arena) {
+  if (!known_.insert(arena->number()).second) return ok();
+  auto fd = arena->fd().duplicate();
+  if (!fd) return fd.error();
+  return lane_->add_arena(arena->number(), std::move(*fd), arena->size());
+}
+
+// What has not come whole is dropped when it has.
+Status InlineReceive::withdraw() {
+  if (coming_ && droppable_) withdrawn_ = true;
+  std::vector<Held> freed;
+  sender_.withdraw_all(freed);
+  freed.clear();
+  return tell();
+}
+
+Status InlineReceive::publish() {
+  coming_ = false;
+  Hold hold = no_hold();
+  if (block_ || descriptor_.ticket != 0)
+    hold = Hold(new Hold_{returned_, std::move(block_), descriptor_.ticket},
+                [](void* held) { delete static_cast<Hold_*>(held); });
+  if (withdrawn_) {
+    hold.reset();
+    {
+      const std::lock_guard lock(mutex_);
+      ++received_;
+    }
+    return tell();
+  }
+  Outgoing item;
+  item.descriptor = descriptor_;
+  item.extra = extra_;
+  item.droppable = item.may_repeat = droppable_;
+  item.hold = std::move(hold);
+  if (extra_.size() > kSlotExtra) {
+    auto block = allocate(extra_.size());
+    if (!block) return block.error();
+    if (auto known = know(block->arena()); !known) return known;
+    item.extra_block = std::move(*block);
+  }
+  // Whoever reads it at once tells of it only when it is counted.
+  const std::lock_guard lock(mutex_);
+  auto room = sender_.publish(item, kSlots);
+  if (!room) return room.error();
+  if (*room != SendLane::Room::yes) return wrong("the peer sent more than it may");
+  ++received_;
+  return ok();
+}
+
+Status InlineReceive::tell() {
+  const std::lock_guard lock(mutex_);
+  std::vector<Held> freed;
+  if (auto drained = sender_.drain(freed); !drained) return drained;
+  freed.clear();
+  auto waiting = sender_.waiting();
+  if (!waiting) return waiting.error();
+  // An item that must arrive is published again where it was withdrawn as it was read.
+  const uint64_t claimed = std::max(told_claimed_, received_ - std::min(received_, *waiting));
+  std::vector<uint64_t> tickets;
+  {
+    const std::lock_guard inner(returned_->mutex);
+    tickets.swap(returned_->tickets);
+  }
+  const bool waits = *waiting == 0 && lane_->waits() && told_waits_ != received_;
+  const uint64_t news = claimed - told_claimed_;
+  const bool is_due = news >= kTellEvery || (news > 0 && *waiting < kTellEvery);
+  if (tickets.empty() && !is_due && !waits) return ok();
+  size_t at = 0;
+  do {
+    const size_t count = std::min(tickets.size() - at, kMostTickets);
+    Progress progress{claimed, waits && at == 0, {}};
+    progress.tickets.assign(tickets.begin() + static_cast<ptrdiff_t>(at),
+                            tickets.begin() + static_cast<ptrdiff_t>(at + count));
+    if (auto sent = channel_->send(progress); !sent) return sent;
+    at += count;
+  } while (at < tickets.size());
+  told_claimed_ = claimed;
+  if (waits) told_waits_ = received_;
+  return ok();
+}
+
+}  // namespace mmaplink

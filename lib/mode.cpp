@@ -1,0 +1,54 @@
+#include "lib/mode.h"
+
+namespace mmaplink {
+
+namespace {
+
+bool is_mapped(Wish client, Wish server) {
+  if (client == Wish::no || server == Wish::no) return false;
+  return client != Wish::if_asked || server == Wish::must;
+}
+
+}  // namespace
+
+Result<Wishes> parse_mode(std::string_view word, Role role) {
+  // A client that is not told otherwise lets others read from its memory only where they are made
+  // for that.
+  if (word == "auto") return Wishes{role == Role::client ? Wish::if_asked : Wish::may, Wish::may};
+  if (word == "yes" || word == "both") return Wishes{Wish::must, Wish::must};
+  if (word == "read") return Wishes{Wish::no, Wish::must};
+  if (word == "write") return Wishes{Wish::must, Wish::no};
+  if (word == "no") return Wishes{Wish::no, Wish::no};
+  return Error{Failure::settings, "the value in mmap=" + std::string(word) +
+                                      " is none of: auto, yes, both, no, read, write"};
+}
+
+Mapped decide(Wishes client, Wishes server) {
+  return {is_mapped(client.send, server.receive), is_mapped(client.receive, server.send)};
+}
+
+Mode mode_of(Going going, Role role, Wishes own, Wishes peers) {
+  const Wish ours = going == Going::out ? own.send : own.receive;
+  const Wish theirs = going == Going::out ? peers.receive : peers.send;
+  const Wish client = role == Role::client ? ours : theirs;
+  const Wish server = role == Role::client ? theirs : ours;
+  if (is_mapped(client, server)) return {true, "both sides let it be"};
+  if (ours == Wish::no) return {false, "mmap is set to that here"};
+  if (theirs == Wish::no) return {false, "mmap is set to that at the peer"};
+  return {false, "with mmap=auto a client is read from only by a server with mmap=yes"};
+}
+
+Status check_musts(Wishes client, Wishes server) {
+  const Mapped mapped = decide(client, server);
+  const bool send_missing = client.send == Wish::must && !mapped.to_server;
+  const bool receive_missing = client.receive == Wish::must && !mapped.to_client;
+  if (!send_missing && !receive_missing) return ok();
+  const char* what = send_missing && receive_missing ? "what this client sends or receives"
+                     : send_missing                  ? "what this client sends"
+                                                     : "what this client receives";
+  return Error{Failure::settings, std::string("the server does not let ") + what +
+                                      " be mapped, which mmap asks for here; set mmap=yes there, "
+                                      "or mmap=auto here"};
+}
+
+}  // namespace mmaplink

@@ -1,0 +1,150 @@
+// The property `mmap`: which directions are mapped for each pair of words, what a person is told,
+// and that what is not mapped crosses all the same.
+#include "tests/elements/support.h"
+
+using test::Harness;
+using test::Pipeline;
+using test::Scene;
+
+namespace {
+
+std::string text_stat(const Harness& of, const char* field) {
+  GstStructure* stats = nullptr;
+  g_object_get(of.element(), "stats", &stats, nullptr);
+  const gchar* text = gst_structure_get_string(stats, field);
+  const std::string copy = text != nullptr ? text : "";
+  gst_structure_free(stats);
+  return copy;
+}
+
+struct Outcome {
+  const char* server;
+  const char* client;
+  const char* to_client;
+  const char* to_server;
+};
+
+constexpr Outcome kOutcomes[] = {
+    {"auto", "auto", "mmap", "inline"},  {"yes", "auto", "mmap", "mmap"},
+    {"both", "auto", "mmap", "mmap"},    {"no", "auto", "inline", "inline"},
+    {"read", "auto", "inline", "mmap"},  {"write", "auto", "mmap", "inline"},
+    {"auto", "yes", "mmap", "mmap"},     {"auto", "read", "mmap", "inline"},
+    {"auto", "write", "inline", "mmap"}, {"yes", "no", "inline", "inline"},
+};
+
+// One direction, of one buffer; `sends` is the server or the client.
+void check_outcome(const Outcome& outcome, bool server_sends) {
+  const Scene scene;
+  const auto with = [](const char* role, const char* word) {
+    return std::string("role=") + role + " mmap=" + word;
+  };
+  const std::string server = with("server", outcome.server);
+  const std::string client = with("client", outcome.client);
+  const Harness sink(scene.sink(server_sends ? server : client));
+  const Harness source(scene.src(server_sends ? client : server));
+  source.play();
+  sink.wait_for_clients(1);
+  fail_unless_equals_int(sink.push_number(3), GST_FLOW_OK);
+  fail_unless_equals_uint64(source.pull_number(), 3);
+  const std::string expected = server_sends ? outcome.to_client : outcome.to_server;
+  for (const auto& [end, field] :
+       {std::pair(&sink, "mode-send"), std::pair(&source, "mode-receive")}) {
+    const std::string mode = text_stat(*end, field);
+    fail_unless(mode == expected, "server mmap=%s, client mmap=%s: %s is %s, not %s",
+                outcome.server, outcome.client, field, mode.c_str(), expected.c_str());
+    fail_if(text_stat(*end, (std::string(field) + "-because").c_str()).empty());
+  }
+}
+
+}  // namespace
+
+TEST(each_direction_is_decided_on_its_own) {
+  for (const Outcome& outcome : kOutcomes)
+    for (const bool server_sends : {true, false}) check_outcome(outcome, server_sends);
+}
+
+TEST(yes_that_can_not_be_had_is_an_error_that_says_what_is_missing) {
+  const struct {
+    const char* server;
+    const char* client;
+    bool sends;
+  } all[] = {{"no", "yes", false},    {"no", "yes", true},   {"read", "both", false},
+             {"write", "both", true}, {"no", "read", false}, {"no", "write", true}};
+  for (const auto& [server, client, sends] : all) {
+    const Scene scene;
+    const std::string of_server = std::string("role=server mmap=") + server;
+    const std::string of_client = std::string("role=client mmap=") + client;
+    const Harness first(sends ? scene.src(of_server) : scene.sink(of_server));
+    if (sends) first.play();
+    const Harness second(sends ? scene.sink(of_client) : scene.src(of_client));
+    if (!sends) second.play();
+    const std::string error = second.wait_error();
+    const char* missing = sends ? "what this client sends be" : "what this client receives be";
+    fail_unless(test::contains(error, missing) && test::contains(error, "mmap=auto here"),
+                "server %s, client %s: %s", server, client, error.c_str());
+  }
+}
+
+// With the server's change it is had, and no element need be made anew.
+TEST(a_changed_mind_needs_only_a_new_link) {
+  const Scene scene;
+  const Harness sink(scene.sink("mmap=no"));
+  const Harness source(scene.src("on-disconnect=none"));
+  source.play();
+  sink.wait_for_clients(1);
+  fail_unless_equals_int(sink.push_number(1), GST_FLOW_OK);
+  fail_unless_equals_uint64(source.pull_number(), 1);
+  fail_unless(text_stat(source, "mode-receive") == "inline");
+  gst_element_set_state(sink.element(), GST_STATE_NULL);
+  g_object_set(sink.element(), "mmap", "auto", nullptr);
+  gst_element_set_state(sink.element(), GST_STATE_PLAYING);
+  sink.wait_for_clients(1);
+  fail_unless(test::becomes([&] { return text_stat(source, "mode-receive") == "mmap"; }));
+}
+
+// Both ways at once, each in its own way, with more than a socket takes at a time.
+TEST(both_directions_of_one_link) {
+  for (const char* words : {"mmap=no", "mmap=read", "mmap=write", "mmap=auto"}) {
+    const Scene scene;
+    const Pipeline server(scene.src("role=server mmap=yes ! identity ! ") + scene.sink());
+    server.play();
+    const Pipeline client(
+        "videotestsrc num-buffers=50 pattern=ball ! video/x-raw,format=I420,width=1280,height=720 "
+        "! tee name=t  t. ! queue ! fakesink name=sent signal-handoffs=true sync=false  t. ! queue "
+        "! " +
+        scene.sink(std::string("role=client ") + words) + "  " + scene.src(words) +
+        " ! fakesink name=came signal-handoffs=true sync=false");
+    struct Seen {
+      guint frames = 0;
+      guint sum = 0;
+    } sent, came;
+    const auto see = +[](GstElement*, GstBuffer* buffer, GstPad*, gpointer data) {
+      auto& seen = *static_cast<Seen*>(data);
+      GstMapInfo map;
+      fail_unless(gst_buffer_map(buffer, &map, GST_MAP_READ));
+      GBytes* bytes = g_bytes_new_static(map.data, map.size);
+      seen.sum = seen.sum * 31 + g_bytes_hash(bytes);
+      g_bytes_unref(bytes);
+      gst_buffer_unmap(buffer, &map);
+      ++seen.frames;
+    };
+    g_signal_connect(client.element("sent"), "handoff", G_CALLBACK(see), &sent);
+    g_signal_connect(client.element("came"), "handoff", G_CALLBACK(see), &came);
+    client.play();
+    client.wait_eos();
+    fail_unless(sent.frames == 50 && came.frames == 50 && sent.sum == came.sum,
+                "%s: %u frames sent, %u came, sums %08x and %08x", words, sent.frames, came.frames,
+                sent.sum, came.sum);
+  }
+}
+
+TEST(a_mistyped_word_is_an_error_that_names_them) {
+  const Scene scene;
+  for (const std::string& line : {scene.sink("mmap=yess"), scene.src("mmap=yess")}) {
+    const Pipeline pipeline(line);
+    fail_unless_equals_int(pipeline.set(GST_STATE_PAUSED), GST_STATE_CHANGE_FAILURE);
+    const std::string error = pipeline.wait_error();
+    fail_unless(test::contains(error, "mmap=yess is none of: auto, yes, both, no, read, write"),
+                "%s", error.c_str());
+  }
+}
