@@ -43,7 +43,8 @@ Status Channel::push(Pending item) {
   pending_bytes_ += item.size();
   pending_.push_back(std::move(item));
   auto sent = flush_locked();
-  if (!had_backlog && !pending_.empty() && on_backlog_) on_backlog_();
+  // One that is there is waited for; one that is gone lets inline items go on.
+  if (had_backlog == pending_.empty() && on_backlog_) on_backlog_();
   return sent;
 }
 

@@ -219,10 +219,17 @@ void Endpoint::tell_news() {
 
 Lanes Endpoint::own_lanes() const { return {side(Side::sink).started, side(Side::src).started}; }
 
+// The same, for a peer to know. One that was told of a receiver may send inline items from then on.
+Lanes Endpoint::lanes_told(Connection& connection) const {
+  const Lanes lanes = own_lanes();
+  connection.told_receives = connection.told_receives || lanes.receives;
+  return lanes;
+}
+
 void Endpoint::tell_lanes() {
   for (auto& [fd, connection] : connections_) {
     if (!connection.link) continue;
-    if (auto said = connection.channel->send(own_lanes()); !said)
+    if (auto said = connection.channel->send(lanes_told(connection)); !said)
       connection.link->hang_up(said.error().text);
   }
 }
@@ -263,6 +270,8 @@ void Endpoint::run() {
       const std::lock_guard lock(mutex_);
       if (quit_) return;
       for (auto& [fd, connection] : connections_) {
+        // What one thread left behind another's message may have sent off.
+        if (connection.link) connection.link->pump();
         const bool writes = connection.channel->wants_to_write();
         if (writes == connection.watches_writing) continue;
         connection.watches_writing = writes;
@@ -411,7 +420,8 @@ void Endpoint::try_connect() {
   auto peer = peer_of(*socket);
   if (!peer) return fail(peer.error());
   if (auto may = may_serve(access(), *peer, key_.path); !may) return fail(may.error());
-  const Hello hello{kVersion, own_lanes(), wishes()};
+  Connection connection;
+  const Hello hello{kVersion, lanes_told(connection), wishes()};
   std::shared_ptr<SealedMemory> half;
   if (carries_fd(hello)) {
     auto made = Link::make_half();
@@ -420,7 +430,6 @@ void Endpoint::try_connect() {
   }
   const int fd = socket->get();
   if (auto watched = watch(fd); !watched) return fail_to_connect(watched.error());
-  Connection connection;
   connection.channel = make_channel(std::move(*socket));
   connection.wishes = hello.wishes;
   connection.half = half;
@@ -485,7 +494,11 @@ bool Endpoint::handle(Connection& connection, Channel::Received received) {
   } else if (const auto* retired = std::get_if<ArenaRetired>(&received.message)) {
     good = connection.link->retire_arena(*retired);
   } else if (const auto* item = std::get_if<ItemBegins>(&received.message)) {
-    good = connection.link->begin_item(*item);
+    const bool is_inline = !connection.link->modes().receive.mapped;
+    if (is_inline && !connection.told_receives)
+      good = Error{Failure::protocol, "an inline item for nobody"};
+    else
+      good = connection.link->begin_item(*item);
   } else if (std::holds_alternative<Withdrawn>(received.message)) {
     good = connection.link->withdraw_items();
   } else if (const auto* progress = std::get_if<Progress>(&received.message)) {
@@ -535,7 +548,7 @@ Status Endpoint::greet_client(Connection& connection, const Hello& hello, const 
                                        std::to_string(hello.version)};
   if (auto may = may_enter(connection); !may) return may;
   const Wishes own = wishes();
-  const Welcome welcome{kVersion, own_lanes(), own, decide(hello.wishes, own)};
+  const Welcome welcome{kVersion, lanes_told(connection), own, decide(hello.wishes, own)};
   if (welcome.mapped.any()) {
     auto half = Link::make_half();
     if (!half) return half.error();
@@ -580,7 +593,7 @@ void Endpoint::adopt(Connection& connection, Lanes peer_lanes) {
   connection.greets_by = Deadline::max();
   connection.link->set_peer_lanes(peer_lanes);
   // What was started between our greeting and now.
-  if (auto said = connection.channel->send(own_lanes()); !said)
+  if (auto said = connection.channel->send(lanes_told(connection)); !said)
     connection.link->hang_up(said.error().text);
   each_user([&](EndpointUser& user) { user.on_connected(connection.link); });
 }

@@ -106,6 +106,7 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
     Deadline greets_by = Deadline::max();
     Allowance messages{kMessagesPerSecond, 2 * kMessagesPerSecond};
     bool watches_writing = false;
+    bool told_receives = false;  // that a source is here, ever
   };
   using Connections = std::map<int, Connection>;  // by descriptor
 
@@ -136,6 +137,7 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   void tell_refused(const Error& why);
   bool reconnects() const;
   Lanes own_lanes() const;
+  Lanes lanes_told(Connection& connection) const;
   uint64_t max_memory() const { return side(Side::src).max_memory; }
   Wishes wishes() const { return {side(Side::sink).wish, side(Side::src).wish}; }
   User nobody(Side which) const;

@@ -43,7 +43,7 @@ InlineReceive::InlineReceive(std::shared_ptr<Channel> channel, LocalLane lane, u
       local_(std::move(lane)),
       sender_(local_.sender_half(), local_.receiver_half()),
       lane_(std::make_shared<ReceiveLane>(local_.receiver, local_.sender_map())),
-      store_(std::make_shared<ArenaStore>(max_memory)),
+      store_(std::make_shared<ArenaStore>(std::min(max_memory, kLimits.bytes))),
       returned_(std::make_shared<Returned>()) {
   store_->on_retired([weak = std::weak_ptr(lane_)](uint32_t number) {
     // It may be one that nothing was ever published in.

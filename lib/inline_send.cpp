@@ -63,6 +63,8 @@ Result<bool> InlineSend::take_next(const SendLane& lane) {
   Current& current = *current_;
   auto took = lane_->take(current.incoming);
   if (!took) return took.error();
+  // No arena is announced later here.
+  if (*took == ReceiveLane::Take::pending) return wrong("an item lies in memory that has gone");
   if (*took != ReceiveLane::Take::item) return false;
   const Descriptor& descriptor = current.incoming.descriptor;
   const auto& extra = current.incoming.extra;
@@ -81,6 +83,7 @@ Result<bool> InlineSend::take_next(const SendLane& lane) {
       std::memcpy(&place, extra.data() + sizeof more + i * sizeof place, sizeof place);
       auto view = lane_->resolve(place.arena, place.offset, place.size);
       if (!view) return view.error();
+      if (!view->arena) return wrong("an item lies in memory that has gone");
       current.left.push_back(view->bytes());
       current.further.push_back(std::move(*view));
       size += place.size;
