@@ -35,6 +35,9 @@ Sink::Answers Sink::ask(const Readers::List& readers, const std::function<Questi
     bool is_sent;
   };
   const auto begin = Clock::now();
+  const bool is_alone = readers_.count() <= 1;
+  const auto timeout = std::chrono::nanoseconds(active_.query_timeout);
+  const Deadline until = begin + (is_alone ? timeout : patience_.left(timeout));
   std::vector<Asked> all;
   for (const auto& reader : readers) {
     const Question query = make();
@@ -42,11 +45,9 @@ Sink::Answers Sink::ask(const Readers::List& readers, const std::function<Questi
     // One that did not answer is asked again when it has said anything.
     if (!question || reader->silent) continue;
     const uint32_t id = exchange_.open(reader->link);
-    all.push_back({reader, query, id, send_question(*reader, query.get(), with_id(id, *question))});
+    const bool is_sent = send_question(*reader, query.get(), with_id(id, *question), until);
+    all.push_back({reader, query, id, is_sent});
   }
-  const bool is_alone = readers_.count() <= 1;
-  const auto timeout = std::chrono::nanoseconds(active_.query_timeout);
-  const Deadline until = Clock::now() + (is_alone ? timeout : patience_.left(timeout));
   const auto given_up = [this] { return is_flushing(); };
   Answers answers;
   for (const Asked& asked : all) {
@@ -59,11 +60,11 @@ Sink::Answers Sink::ask(const Readers::List& readers, const std::function<Questi
   return answers;
 }
 
-bool Sink::send_question(Reader& reader, GstQuery* query, Exchange::Bytes bytes) {
+bool Sink::send_question(Reader& reader, GstQuery* query, Exchange::Bytes bytes, Deadline until) {
   if (!GST_QUERY_IS_SERIALIZED(query))
     return exchange_.tell(reader.link, Notice::query, std::move(bytes));
   return send_stickies(reader) &&
-         send_item(reader, Item::query, bytes) == mmaplink::Sender::Published::yes;
+         send_item(reader, Item::query, bytes, until) == mmaplink::Sender::Published::yes;
 }
 
 // False where no answer came in time, or none that makes sense.

@@ -53,6 +53,10 @@ bool Sink::open() {
     post_error(element(), good.error());
     return false;
   }
+  return attach();
+}
+
+bool Sink::attach() {
   auto endpoint = Endpoint::attach(endpoint_key(element(), active_, GST_TYPE_MMAP_SRC), Side::sink,
                                    *this, mmaplink::parse_mode(active_.mmap, active_.role)->send);
   if (!endpoint) {
@@ -63,16 +67,25 @@ bool Sink::open() {
   return true;
 }
 
-void Sink::close() {
+void Sink::detach() {
   if (endpoint_) endpoint_->detach(Side::sink);
   endpoint_.reset();
+}
+
+void Sink::close() {
+  detach();
   set_sender(nullptr);
 }
 
 bool Sink::start() {
+  const std::string mmap = active_.mmap;
   if (auto good = read_again(element(), settings, active_); !good) {
     post_error(element(), good.error());
     return false;
+  }
+  if (!endpoint_ || active_.mmap != mmap) {
+    detach();
+    if (!attach()) return false;
   }
   set_sender(Sender::make(active_.max_memory, timeout_of(active_.peer_timeout)));
   sender_->on_no_memory([this](const Error& why) { post_error(element(), why); });
@@ -245,18 +258,21 @@ mmaplink::Limits Sink::limits_for(const Reader& reader) const {
       return std::any_of(ready_readers_.begin(), ready_readers_.end(), [&](const auto& one) {
         const auto other = one.lock();
         return other && other.get() != &reader && other->link->alive() &&
-               !other->is_passed_over() && other->link->send_lane().unread() < active_.max_buffers;
+               !other->is_passed_over() && other->link->unread() < active_.max_buffers;
       });
     };
   return limits;
 }
 
-Published Sink::send_item(Reader& reader, Item kind, std::span<const std::byte> bytes) {
+Published Sink::send_item(Reader& reader, Item kind, std::span<const std::byte> bytes,
+                          mmaplink::Deadline until) {
+  auto limits = limits_for(reader);
+  limits.until = until;
   for (;;) {
     Outgoing item;
     item.descriptor.kind = static_cast<uint32_t>(kind);
     item.extra = bytes;
-    const auto sent = sender_->publish(*reader.link, std::move(item), limits_for(reader), {});
+    const auto sent = sender_->publish(*reader.link, std::move(item), limits, {});
     if (sent != Published::interrupted || sit_out_interruption() != GST_FLOW_OK) return sent;
   }
 }

@@ -90,6 +90,8 @@ class Sink final : public mmaplink::EndpointUser {
   void on_failed(const mmaplink::Error& why) override;
 
  private:
+  bool attach();
+  void detach();
   GstElement* element() const { return GST_ELEMENT(element_); }
   GstPad* pad() const { return GST_BASE_SINK_PAD(element_); }
   bool is_client() const { return active_.role == mmaplink::Role::client; }
@@ -124,8 +126,8 @@ class Sink final : public mmaplink::EndpointUser {
   GstFlowReturn sit_out_interruption();
   void forget_other_client();
   bool send_stickies(Reader& reader);
-  mmaplink::Sender::Published send_item(Reader& reader, Item kind,
-                                        std::span<const std::byte> bytes);
+  mmaplink::Sender::Published send_item(Reader& reader, Item kind, std::span<const std::byte> bytes,
+                                        mmaplink::Deadline until = mmaplink::Deadline::max());
   mmaplink::Sender::Published send_event_to(Reader& reader, GstEvent* event);
   mmaplink::Limits limits_for(const Reader& reader) const;
   bool has_stopped(Reader& reader, bool others_are_done) const;
@@ -137,7 +139,8 @@ class Sink final : public mmaplink::EndpointUser {
   };
   using Answers = std::vector<Answered>;
   Answers ask(const Readers::List& readers, const std::function<Question()>& make);
-  bool send_question(Reader& reader, GstQuery* query, Exchange::Bytes bytes);
+  bool send_question(Reader& reader, GstQuery* query, Exchange::Bytes bytes,
+                     mmaplink::Deadline until);
   bool accept_caps(GstQuery* query);
   void ask_then(const Readers::One& reader, GstQuery* query, std::function<void(GstQuery*)> then);
   bool take_answer(Reader& reader, const std::optional<Exchange::Answer>& answer, GstQuery* query);

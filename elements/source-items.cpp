@@ -11,6 +11,12 @@ namespace gstmmap {
 
 using mmaplink::Incoming;
 
+namespace {
+
+constexpr size_t kCheapToCopy = 64 << 10;
+
+}  // namespace
+
 // True when the next item may follow at once.
 bool Source::handle(Incoming& item) {
   switch (static_cast<Item>(item.descriptor.kind)) {
@@ -194,8 +200,9 @@ bool Source::handle_buffer(Incoming& item) {
     return false;
   }
   const size_t size = gst_buffer_get_size(buffer);
-  // What is parsed must not change meanwhile.
-  if (is_parsed_) {
+  // What is parsed must not change meanwhile. What came inline can't: copied is only what is cheap
+  // to copy, so that no row of the sender is held for it.
+  if (is_parsed_ && (current_->modes().receive.mapped || size < kCheapToCopy)) {
     if (size > active_.max_memory) {
       gst_buffer_unref(buffer);
       break_off("a packet of " + std::to_string(size) + " bytes is more than max-memory");

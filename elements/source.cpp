@@ -60,6 +60,10 @@ bool Source::open() {
     post_error(element_, good.error());
     return false;
   }
+  return attach();
+}
+
+bool Source::attach() {
   auto endpoint = Endpoint::attach(endpoint_key(element_, active_, GST_TYPE_MMAP_SINK), Side::src,
                                    *this, mmaplink::parse_mode(active_.mmap, active_.role)->receive,
                                    active_.max_memory);
@@ -77,9 +81,14 @@ void Source::close() {
 }
 
 bool Source::start() {
+  const auto before = std::pair(active_.mmap, active_.max_memory);
   if (auto good = read_again(element_, settings, active_); !good) {
     post_error(element_, good.error());
     return false;
+  }
+  if (!endpoint_ || std::pair(active_.mmap, active_.max_memory) != before) {
+    close();
+    if (!attach()) return false;
   }
   {
     const std::lock_guard lock(mutex_);

@@ -75,6 +75,7 @@ class Source final : public mmaplink::EndpointUser {
   void on_failed(const mmaplink::Error& why) override;
 
  private:
+  bool attach();
   struct Connection {
     std::shared_ptr<mmaplink::Link> link;
     std::optional<mmaplink::Error> lost;  // why, once it is

@@ -89,6 +89,9 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   ~Endpoint();
 
  private:
+  static constexpr auto kTryAgain = std::chrono::milliseconds(50);  // a client without a server
+  static constexpr auto kGreeting = std::chrono::seconds(5);        // for a handshake to complete
+
   struct User {
     EndpointUser* user = nullptr;  // attached
     Wish wish = Wish::may;
@@ -138,14 +141,17 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   bool reconnects() const;
   Lanes own_lanes() const;
   Lanes lanes_told(Connection& connection) const;
-  uint64_t max_memory() const { return side(Side::src).max_memory; }
   Wishes wishes() const { return {side(Side::sink).wish, side(Side::src).wish}; }
   User nobody(Side which) const;
   bool has_settled_otherwise(Side which, Wish wish) const;
+  void end_links_that_map(Side which);
   void tell_lanes();
   void tell_news();
   template <class Call>
-  void each_user(Call call);
+  void each_user(Call call) {
+    for (User& user : users_)
+      if (user.started) call(*user.user);
+  }
   User& side(Side which) { return users_[static_cast<size_t>(which)]; }
   const User& side(Side which) const { return users_[static_cast<size_t>(which)]; }
   bool any_started() const { return users_[0].started || users_[1].started; }

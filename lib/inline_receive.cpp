@@ -38,22 +38,27 @@ struct InlineReceive::Hold_ {
   }
 };
 
-InlineReceive::InlineReceive(std::shared_ptr<Channel> channel, LocalLane lane, uint64_t max_memory)
+InlineReceive::InlineReceive(std::shared_ptr<Channel> channel, LocalLane lane)
     : channel_(std::move(channel)),
       local_(std::move(lane)),
       sender_(local_.sender_half(), local_.receiver_half()),
       lane_(std::make_shared<ReceiveLane>(local_.receiver, local_.sender_map())),
-      store_(std::make_shared<ArenaStore>(std::min(max_memory, kLimits.bytes))),
-      returned_(std::make_shared<Returned>()) {
+      returned_(std::make_shared<Returned>()) {}
+
+InlineReceive::~InlineReceive() {
+  if (store_) store_->on_retired({});
+}
+
+void InlineReceive::make_store(uint64_t max_memory) {
+  store_ = std::make_shared<ArenaStore>(std::min(max_memory, kLimits.bytes));
   store_->on_retired([weak = std::weak_ptr(lane_)](uint32_t number) {
     // It may be one that nothing was ever published in.
     if (const auto to = weak.lock()) std::ignore = to->retire_arena(number);
   });
 }
 
-InlineReceive::~InlineReceive() { store_->on_retired({}); }
-
-Status InlineReceive::begin(const ItemBegins& item) {
+Status InlineReceive::begin(const ItemBegins& item, uint64_t max_memory) {
+  if (!store_) make_store(max_memory);
   if (coming_) return wrong("an item began within another");
   auto waiting = sender_.waiting();
   if (!waiting) return waiting.error();
@@ -112,9 +117,8 @@ Status InlineReceive::place_memories() {
       return wrong("an item has a memory of a size that can't be");
     size += aligned(places[i].size);
   }
-  auto block = allocate(size);
+  auto block = allocate_payload(size);
   if (!block) return block.error();
-  if (auto known = know(block->arena()); !known) return known;
   block_ = std::make_shared<Block>(std::move(*block));
   uint64_t at = 0;
   const auto place = [&](uint32_t& arena, uint64_t& offset, uint64_t bytes) {
@@ -130,26 +134,35 @@ Status InlineReceive::place_memories() {
   return ok();
 }
 
+Result<Block> InlineReceive::allocate_payload(size_t size) {
+  // What was wanted before is not kept for it.
+  if (last_size_ != size) store_->no_longer_wants(last_size_);
+  last_size_ = size;
+  return allocate(size);
+}
+
 // What is free again is known when the lane's receipts are read.
 Result<Block> InlineReceive::allocate(size_t size) {
   std::vector<Held> freed;
   if (auto drained = sender_.drain(freed); !drained) return drained.error();
   freed.clear();
-  // What was wanted before is not kept for it.
-  if (last_size_ != size) store_->no_longer_wants(last_size_);
-  last_size_ = size;
   auto block = store_->allocate(size, kAlign);
-  if (block || block.error().failure != Failure::limit) return block;
+  if (block) {
+    if (auto known = know(*block->arena()); !known) return known.error();
+    return block;
+  }
+  if (block.error().failure != Failure::limit) return block;
   return Error{Failure::no_space,
                "more comes inline than max-memory=" + std::to_string(store_->max_memory()) +
                    " of its receiver has room for"};
 }
 
-Status InlineReceive::know(const std::shared_ptr<Arena>& arena) {
-  if (!known_.insert(arena->number()).second) return ok();
-  auto fd = arena->fd().duplicate();
+// Has the lane know it. One that a block lies in is not retired meanwhile.
+Status InlineReceive::know(const Arena& arena) const {
+  if (lane_->knows(arena.number())) return ok();
+  auto fd = arena.fd().duplicate();
   if (!fd) return fd.error();
-  return lane_->add_arena(arena->number(), std::move(*fd), arena->size());
+  return lane_->add_arena(arena.number(), std::move(*fd), arena.size());
 }
 
 // What has not come whole is dropped when it has.
@@ -183,16 +196,18 @@ Status InlineReceive::publish() {
   if (extra_.size() > kSlotExtra) {
     auto block = allocate(extra_.size());
     if (!block) return block.error();
-    if (auto known = know(block->arena()); !known) return known;
     item.extra_block = std::move(*block);
   }
-  // Whoever reads it at once tells of it only when it is counted.
-  const std::lock_guard lock(mutex_);
-  auto room = sender_.publish(item, kSlots);
-  if (!room) return room.error();
-  if (*room != SendLane::Room::yes) return wrong("the peer sent more than it may");
-  ++received_;
-  return ok();
+  {
+    // Whoever reads it at once tells of it only when it is counted.
+    const std::lock_guard lock(mutex_);
+    auto room = sender_.publish(item, kSlots);
+    if (!room) return room.error();
+    if (*room != SendLane::Room::yes) return wrong("the peer sent more than it may");
+    ++received_;
+  }
+  // What was found to be free on the way.
+  return tell();
 }
 
 Status InlineReceive::tell() {
@@ -202,6 +217,9 @@ Status InlineReceive::tell() {
   freed.clear();
   auto waiting = sender_.waiting();
   if (!waiting) return waiting.error();
+  // SYNC: acquire, pairs with the release fence in ReceiveLane::take: one that has claimed the last
+  // item is not seen to wait any more.
+  std::atomic_thread_fence(std::memory_order_acquire);
   // An item that must arrive is published again where it was withdrawn as it was read.
   const uint64_t claimed = std::max(told_claimed_, received_ - std::min(received_, *waiting));
   std::vector<uint64_t> tickets;

@@ -2,10 +2,11 @@
 // of our own, straight from the socket, and publishes it into a lane that the link's own receiving
 // end reads, in place of the peer. What that one has read and given back is the peer's to know.
 //
-// Owned by its link and by what came over it. Threads: begin() and the PartTarget by the endpoint's
-// thread; tell() by whoever has read something or given something back. When the peer dies nothing
-// comes any more: a piece of an item is dropped, whole ones can still be read. A rogue peer can
-// send items out of turn, or too many, or too large ones: protocol errors.
+// Owned by its link; its lane and memory by what came over it, too. Threads: begin() and the
+// PartTarget by the endpoint's thread; tell() by whoever has read something or given something
+// back. When the peer dies nothing comes any more: a piece of an item is dropped, whole ones can
+// still be read. A rogue peer can send items out of turn, or too many, or too large ones: protocol
+// errors.
 #pragma once
 
 #include <array>
@@ -14,7 +15,6 @@
 #include <mutex>
 #include <optional>
 #include <span>
-#include <unordered_set>
 #include <vector>
 
 #include "lib/arena.h"
@@ -27,15 +27,15 @@ namespace mmaplink {
 
 class InlineReceive final : public PartTarget {
  public:
-  InlineReceive(std::shared_ptr<Channel> channel, LocalLane lane,
-                uint64_t max_memory = kDefaultMemory);
+  InlineReceive(std::shared_ptr<Channel> channel, LocalLane lane);
   ~InlineReceive() override;
 
   // The link's own receiving end. It tells us when it has made progress: on_progress() is to call
   // tell().
   const std::shared_ptr<ReceiveLane>& lane() const { return lane_; }
 
-  Status begin(const ItemBegins& item);
+  // The first one's `max_memory` counts: bytes for all that comes.
+  Status begin(const ItemBegins& item, uint64_t max_memory);
   Status withdraw();
   Status begin_part(size_t size) override;
   std::span<std::byte> space() override;
@@ -50,14 +50,16 @@ class InlineReceive final : public PartTarget {
 
   Status place_memories();
   Status publish();
-  Status know(const std::shared_ptr<Arena>& arena);
+  Status know(const Arena& arena) const;
   Result<Block> allocate(size_t size);
+  Result<Block> allocate_payload(size_t size);
+  void make_store(uint64_t max_memory);
 
   const std::shared_ptr<Channel> channel_;
   const LocalLane local_;
   SendLane sender_;
   const std::shared_ptr<ReceiveLane> lane_;
-  const std::shared_ptr<ArenaStore> store_;
+  std::shared_ptr<ArenaStore> store_;  // with the first item
   const std::shared_ptr<Returned> returned_;
 
   // The endpoint's thread's: the item that is coming.
@@ -70,7 +72,6 @@ class InlineReceive final : public PartTarget {
   std::shared_ptr<Block> block_;
   std::deque<std::span<std::byte>> spaces_;
   size_t last_size_ = 0;
-  std::unordered_set<uint32_t> known_;  // arenas
 
   std::mutex mutex_;       // held while the peer is told, so that it is told in order
   uint64_t received_ = 0;  // items

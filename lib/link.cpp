@@ -29,7 +29,7 @@ Result<std::shared_ptr<SealedMemory>> Link::make_half() {
 
 Result<std::shared_ptr<Link>> Link::make(std::shared_ptr<Channel> channel,
                                          std::shared_ptr<SealedMemory> own, const Fd& peer_half,
-                                         Peer peer, Modes modes, uint64_t max_memory) {
+                                         Peer peer, Modes modes) {
   Parts parts;
   parts.own = std::move(own);
   if (modes.any_mapped()) {
@@ -45,10 +45,17 @@ Result<std::shared_ptr<Link>> Link::make(std::shared_ptr<Channel> channel,
   if (!modes.receive.mapped) {
     auto lane = LocalLane::make();
     if (!lane) return lane.error();
-    parts.inline_receive = std::make_shared<InlineReceive>(channel, std::move(*lane), max_memory);
+    parts.inline_receive = std::make_unique<InlineReceive>(channel, std::move(*lane));
     channel->set_part_target(parts.inline_receive.get());
   }
-  return std::make_shared<Link>(std::move(channel), std::move(parts), peer, std::move(modes));
+  auto link = std::make_shared<Link>(std::move(channel), std::move(parts), peer, std::move(modes));
+  if (link->parts_.inline_receive)
+    link->receive_lane_->on_progress([weak = std::weak_ptr(link)] {
+      const auto to = weak.lock();
+      if (!to) return;
+      if (auto told = to->parts_.inline_receive->tell(); !told) to->hang_up(told.error().text);
+    });
+  return link;
 }
 
 Link::Link(std::shared_ptr<Channel> channel, Parts parts, Peer peer, Modes modes)
@@ -57,14 +64,7 @@ Link::Link(std::shared_ptr<Channel> channel, Parts parts, Peer peer, Modes modes
       peer_(peer),
       modes_(std::move(modes)),
       send_lane_(own_half(parts_), peers_half(parts_)),
-      receive_lane_(receiving_end(parts_)) {
-  if (!parts_.inline_receive) return;
-  receive_lane_->on_progress([weak = std::weak_ptr(parts_.inline_receive), channel = channel_] {
-    const auto to = weak.lock();
-    // Only a peer that reads nothing can't be told.
-    if (to && !to->tell()) channel->shut_down();
-  });
-}
+      receive_lane_(receiving_end(parts_)) {}
 
 // The channel's reader has gone before.
 Link::~Link() = default;
@@ -133,9 +133,9 @@ Status Link::withdraw_items() {
   return parts_.inline_receive->withdraw();
 }
 
-Status Link::begin_item(const ItemBegins& item) {
+Status Link::begin_item(const ItemBegins& item, uint64_t max_memory) {
   if (!parts_.inline_receive) return Error{Failure::protocol, "an inline item of what is mapped"};
-  return parts_.inline_receive->begin(item);
+  return parts_.inline_receive->begin(item, max_memory);
 }
 
 Status Link::take_progress(const Progress& progress) {
@@ -147,6 +147,10 @@ Status Link::take_progress(const Progress& progress) {
 
 bool Link::peer_starves() const {
   return parts_.inline_send ? parts_.inline_send->peer_starves() : send_lane_.peer_starves();
+}
+
+uint64_t Link::unread() const {
+  return send_lane_.unread() + (parts_.inline_send ? parts_.inline_send->under_way() : 0);
 }
 
 void Link::retire(uint32_t arena) {

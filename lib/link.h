@@ -26,12 +26,10 @@ namespace mmaplink {
 class Link {
  public:
   static constexpr uint32_t kAsksPerSecond = 250;
-  // Maps the peer's half, where anything is mapped. `own` was, or will be, sent to it. What comes
-  // inline is given `max_memory` bytes.
+  // Maps the peer's half, where anything is mapped. `own` was, or will be, sent to it.
   static Result<std::shared_ptr<Link>> make(std::shared_ptr<Channel> channel,
                                             std::shared_ptr<SealedMemory> own, const Fd& peer_half,
-                                            Peer peer, Modes modes = {},
-                                            uint64_t max_memory = kDefaultMemory);
+                                            Peer peer, Modes modes = {});
   static Result<std::shared_ptr<SealedMemory>> make_half();
 
   const Peer& peer() const { return peer_; }
@@ -60,12 +58,15 @@ class Link {
   void retire(uint32_t arena);
   // Whether the peer has read all there is, waits, and so gives nothing back.
   bool peer_starves() const;
+  // Published, and the peer has not begun to read them, by what it says.
+  uint64_t unread() const;
   Status note(uint32_t kind, std::vector<std::byte> bytes);
 
   // What is inline goes on: the socket takes more, or something was published again. Any thread.
   void pump();
   // By the endpoint's thread. Failure::protocol in a direction that is mapped.
-  Status begin_item(const ItemBegins& item);
+  // What comes inline is given `max_memory` bytes, from the first item on.
+  Status begin_item(const ItemBegins& item, uint64_t max_memory);
   Status withdraw_items();
   Status take_progress(const Progress& progress);
   // Failure::protocol in a direction that is inline.
@@ -112,7 +113,7 @@ class Link {
     std::shared_ptr<SealedMemory> own;
     std::shared_ptr<const Mapping> peers;
     std::unique_ptr<InlineSend> inline_send;
-    std::shared_ptr<InlineReceive> inline_receive;
+    std::unique_ptr<InlineReceive> inline_receive;
   };
   Link(std::shared_ptr<Channel> channel, Parts parts, Peer peer, Modes modes);
   ~Link();

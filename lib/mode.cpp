@@ -9,6 +9,16 @@ bool is_mapped(Wish client, Wish server) {
   return client != Wish::if_asked || server == Wish::must;
 }
 
+// Of one direction: what we wish, and what the other side does.
+Mode mode_of(Role role, Wish ours, Wish theirs) {
+  const Wish client = role == Role::client ? ours : theirs;
+  const Wish server = role == Role::client ? theirs : ours;
+  if (is_mapped(client, server)) return {true, "both sides let it be"};
+  if (ours == Wish::no) return {false, "mmap is set to that here"};
+  if (theirs == Wish::no) return {false, "mmap is set to that at the peer"};
+  return {false, "with mmap=auto a client is read from only by a server with mmap=yes"};
+}
+
 }  // namespace
 
 Result<Wishes> parse_mode(std::string_view word, Role role) {
@@ -27,15 +37,8 @@ Mapped decide(Wishes client, Wishes server) {
   return {is_mapped(client.send, server.receive), is_mapped(client.receive, server.send)};
 }
 
-Mode mode_of(Going going, Role role, Wishes own, Wishes peers) {
-  const Wish ours = going == Going::out ? own.send : own.receive;
-  const Wish theirs = going == Going::out ? peers.receive : peers.send;
-  const Wish client = role == Role::client ? ours : theirs;
-  const Wish server = role == Role::client ? theirs : ours;
-  if (is_mapped(client, server)) return {true, "both sides let it be"};
-  if (ours == Wish::no) return {false, "mmap is set to that here"};
-  if (theirs == Wish::no) return {false, "mmap is set to that at the peer"};
-  return {false, "with mmap=auto a client is read from only by a server with mmap=yes"};
+Modes modes_of(Role role, Wishes own, Wishes peers) {
+  return {mode_of(role, own.send, peers.receive), mode_of(role, own.receive, peers.send)};
 }
 
 Status check_musts(Wishes client, Wishes server) {

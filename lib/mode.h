@@ -52,8 +52,7 @@ struct Modes {
   Mode receive;
   bool any_mapped() const { return send.mapped || receive.mapped; }
 };
-enum class Going { out, in };
-Mode mode_of(Going going, Role role, Wishes own, Wishes peers);
+Modes modes_of(Role role, Wishes own, Wishes peers);
 
 // Where a client must have what it has not got: what is missing. Failure::settings.
 Status check_musts(Wishes client, Wishes server);

@@ -37,6 +37,11 @@ Result<typename BasicReceiveLane<Words>::Take> BasicReceiveLane<Words>::take(Inc
     if (!left) return left.error();
     if (*left == 0 || (end_ && index_ >= *end_)) return Take::nothing;
 
+    if (on_progress_) {
+      waits_.store(false, std::memory_order_relaxed);
+      // SYNC: release, pairs with the acquire fence in InlineReceive::tell.
+      Words::fence(std::memory_order_release);
+    }
     Words::store(own_.claimed, index_ + 1, std::memory_order_relaxed);
     // SYNC: full fence, pairs with those in SendLane::withdraw_oldest and wait_for_room.
     Words::fence(std::memory_order_seq_cst);
@@ -85,10 +90,7 @@ Result<typename BasicReceiveLane<Words>::Take> BasicReceiveLane<Words>::take(Inc
     Words::store(own_.latency_p50, latency_.percentile(0.5), std::memory_order_relaxed);
     Words::store(own_.latency_p99, latency_.percentile(0.99), std::memory_order_relaxed);
   }
-  if (on_progress_) {
-    waits_.store(false, std::memory_order_relaxed);
-    on_progress_();
-  }
+  if (on_progress_) on_progress_();
   return Take::item;
 }
 
@@ -213,6 +215,12 @@ Status BasicReceiveLane<Words>::add_arena(uint32_t number, Fd fd, uint64_t size)
   arenas_.emplace(number, std::move(arena));
   arena_bytes_ += size;
   return ok();
+}
+
+template <class Words>
+bool BasicReceiveLane<Words>::knows(uint32_t arena) const {
+  const std::lock_guard lock(arenas_mutex_);
+  return arenas_.contains(arena);
 }
 
 template <class Words>

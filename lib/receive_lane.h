@@ -92,6 +92,7 @@ class BasicReceiveLane {
 
   Status add_arena(uint32_t number, Fd fd, uint64_t size);
   Status retire_arena(uint32_t number);
+  bool knows(uint32_t arena) const;
   // Failure::protocol where the numbers do not fit; nullptr where the arena is not known yet.
   Result<View> resolve(uint32_t arena, uint64_t offset, uint64_t size);
 

@@ -339,7 +339,7 @@ size_t BasicSendLane<Words>::free_all(std::vector<Held>& freed) {
 template <class Words>
 bool BasicSendLane<Words>::is_droppable(uint64_t sequence) const {
   const std::lock_guard lock(mutex_);
-  return queued_[(sequence - 1) % kSlots].droppable;
+  return head_ - sequence < kSlots && queued_[(sequence - 1) % kSlots].droppable;
 }
 
 template <class Words>

@@ -93,7 +93,7 @@ class BasicSendLane {
   // The peer is gone: everything it held is free.
   size_t free_all(std::vector<Held>& freed);
 
-  // Of an item that was taken just now, before another one is.
+  // Of an item that was taken just now. False where others lie in its slot already.
   bool is_droppable(uint64_t sequence) const;
   // Published, neither claimed nor withdrawn.
   Result<size_t> waiting();

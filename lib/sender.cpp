@@ -123,9 +123,10 @@ bool Sender::give_up_on(Link& link, const Limits& limits, const Outgoing& item, 
 Sender::Published Sender::publish(Link& link, Outgoing item, const Limits& limits,
                                   std::span<const Place> places) {
   SendLane& lane = link.send_lane();
+  const auto is_late = [&] { return Clock::now() >= limits.until; };
   if (item.extra.size() > kSlotExtra) {
-    item.extra_block = allocate(item.extra.size(), 1);
-    if (!item.extra_block) return Published::interrupted;
+    item.extra_block = allocate(item.extra.size(), 1, limits.until);
+    if (!item.extra_block) return is_late() ? Published::dropped : Published::interrupted;
   }
   item.descriptor.published = monotonic_ns();
   const bool item_is_droppable = item.droppable;
@@ -149,6 +150,7 @@ Sender::Published Sender::publish(Link& link, Outgoing item, const Limits& limit
     }
     collect(link);
     if (Published so{}; give_up_on(link, limits, item, so)) return so;
+    if (is_late()) return Published::dropped;
     if (item.droppable && limits.leaky == Leaky::upstream) return Published::dropped;
     if (item.droppable && limits.leaky == Leaky::downstream) {
       // One frame for another: where that makes no room, no more of them will. Where nothing can be
@@ -161,7 +163,8 @@ Sender::Published Sender::publish(Link& link, Outgoing item, const Limits& limit
       continue;
     }
     publishing_blocked_.store(true, std::memory_order_relaxed);
-    lane.wait_for_room(limits.max_buffers, kick_, seen, Clock::now() + kSlice);
+    lane.wait_for_room(limits.max_buffers, kick_, seen,
+                       std::min(limits.until, Clock::now() + kSlice));
     publishing_blocked_.store(false, std::memory_order_relaxed);
     item.descriptor.published = monotonic_ns();
   }
@@ -228,7 +231,7 @@ void Sender::hang_up_on_holder(const Links& peers, Stall& stall, Deadline now) c
     (*most)->hang_up(idle_for(*peer_timeout_));
 }
 
-Sender::Waited Sender::wait_for_memory(uint64_t seen_progress) {
+Sender::Waited Sender::wait_for_memory(uint64_t seen_progress, Deadline until) {
   const struct Counted {
     std::atomic<int>& count;
     explicit Counted(std::atomic<int>& c) : count(c) { ++count; }
@@ -240,7 +243,7 @@ Sender::Waited Sender::wait_for_memory(uint64_t seen_progress) {
     const uint32_t seen = kick_.value();
     collect();
     if (progress() != seen_progress) return Waited::progress;
-    if (interrupted()) return Waited::interrupted;
+    if (interrupted() || Clock::now() >= until) return Waited::interrupted;
     const Links peers = links();
     const Deadline now = Clock::now();
     if (peer_timeout_) hang_up_on_holder(peers, stall, now);
@@ -255,11 +258,11 @@ Sender::Waited Sender::wait_for_memory(uint64_t seen_progress) {
                           " buffers, gives none back and waits for more; raise max-memory"});
       return Waited::exhausted;
     }
-    wait_for_receipts(peers, seen, now + kSlice);
+    wait_for_receipts(peers, seen, std::min(until, now + kSlice));
   }
 }
 
-std::optional<Block> Sender::allocate(size_t size, size_t align) {
+std::optional<Block> Sender::allocate(size_t size, size_t align, Deadline until) {
   for (;;) {
     const uint64_t seen = progress();
     auto block = store_->allocate(size, align);
@@ -268,7 +271,7 @@ std::optional<Block> Sender::allocate(size_t size, size_t align) {
       no_memory(block.error());
       return std::nullopt;
     }
-    if (wait_for_memory(seen) != Waited::progress) return std::nullopt;
+    if (wait_for_memory(seen, until) != Waited::progress) return std::nullopt;
   }
 }
 

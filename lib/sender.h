@@ -26,6 +26,8 @@ struct Limits {
   // Asked again and again about one that has not read for 250 ms: whether to go on without it. What
   // may be dropped is, then; one that has no room for what must arrive either is hung up on.
   std::function<bool()> passes_over = {};
+  // What must arrive is dropped all the same where there is no room for it until then: a question.
+  Deadline until = Deadline::max();
 };
 
 class Sender : public std::enable_shared_from_this<Sender> {
@@ -66,11 +68,11 @@ class Sender : public std::enable_shared_from_this<Sender> {
 
   // For whoever found no memory: remembers `progress` before the attempt and waits until memory may
   // have come back. `exhausted` when every peer has read all there is and waits for more, nobody
-  // gives anything back for a second, and so never will.
+  // gives anything back for a second, and so never will. `until` interrupts it.
   uint64_t progress() const { return progress_.load(std::memory_order_acquire); }
-  Waited wait_for_memory(uint64_t seen);
+  Waited wait_for_memory(uint64_t seen, Deadline until = Deadline::max());
   // allocate(), waiting as above. No block when interrupted or when there never will be one.
-  std::optional<Block> allocate(size_t size, size_t align);
+  std::optional<Block> allocate(size_t size, size_t align, Deadline until = Deadline::max());
   // Told, by whichever thread asked for memory, why there is none. An empty function: nobody.
   void on_no_memory(std::function<void(const Error&)> call);
   void no_memory(const Error& why);

@@ -222,7 +222,8 @@ void swap_source(const Pipeline& pipeline, const std::string& name, const std::s
   GstPad* pad = gst_element_get_static_pad(old, "src");
   std::atomic<bool> blocked{false};
   gst_pad_add_probe(
-      pad, GST_PAD_PROBE_TYPE_BLOCK_DOWNSTREAM,
+      // At a buffer, when it has negotiated: in the middle of that it fails for want of a peer.
+      pad, static_cast<GstPadProbeType>(GST_PAD_PROBE_TYPE_BLOCK | GST_PAD_PROBE_TYPE_BUFFER),
       [](GstPad*, GstPadProbeInfo*, gpointer data) {
         *static_cast<std::atomic<bool>*>(data) = true;
         return GST_PAD_PROBE_OK;

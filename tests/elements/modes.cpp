@@ -85,21 +85,40 @@ TEST(yes_that_can_not_be_had_is_an_error_that_says_what_is_missing) {
   }
 }
 
-// With the server's change it is had, and no element need be made anew.
+// The one that changes it goes to READY; the other is connected anew.
 TEST(a_changed_mind_needs_only_a_new_link) {
+  for (const bool server_changes : {true, false}) {
+    const Scene scene;
+    const Harness sink(scene.sink(server_changes ? "mmap=no" : ""));
+    const Harness source(
+        scene.src(server_changes ? "on-disconnect=none" : "on-disconnect=none mmap=no"));
+    source.play();
+    sink.wait_for_clients(1);
+    fail_unless_equals_int(sink.push_number(1), GST_FLOW_OK);
+    fail_unless_equals_uint64(source.pull_number(), 1);
+    fail_unless(text_stat(source, "mode-receive") == "inline");
+    GstElement* changes = server_changes ? sink.element() : source.element();
+    gst_element_set_state(changes, GST_STATE_READY);
+    g_object_set(changes, "mmap", "auto", nullptr);
+    gst_element_set_state(changes, GST_STATE_PLAYING);
+    fail_unless(test::becomes([&] { return text_stat(source, "mode-receive") == "mmap"; }));
+    fail_unless(test::becomes([&] { return text_stat(sink, "mode-send") == "mmap"; }));
+  }
+}
+
+// A server's source that lets nothing be mapped any more: no link of before goes on mapping.
+TEST(a_server_that_becomes_stricter_ends_links_that_map) {
   const Scene scene;
-  const Harness sink(scene.sink("mmap=no"));
-  const Harness source(scene.src("on-disconnect=none"));
+  const Harness back(scene.sink("role=server"));  // keeps the link
+  const Harness source(scene.src("role=server"));
   source.play();
-  sink.wait_for_clients(1);
-  fail_unless_equals_int(sink.push_number(1), GST_FLOW_OK);
-  fail_unless_equals_uint64(source.pull_number(), 1);
-  fail_unless(text_stat(source, "mode-receive") == "inline");
-  gst_element_set_state(sink.element(), GST_STATE_NULL);
-  g_object_set(sink.element(), "mmap", "auto", nullptr);
-  gst_element_set_state(sink.element(), GST_STATE_PLAYING);
-  sink.wait_for_clients(1);
-  fail_unless(test::becomes([&] { return text_stat(source, "mode-receive") == "mmap"; }));
+  const Harness sink(scene.sink("role=client mmap=write on-disconnect=none"));
+  fail_unless(test::becomes([&] { return text_stat(sink, "mode-send") == "mmap"; }));
+  gst_element_set_state(source.element(), GST_STATE_READY);
+  g_object_set(source.element(), "mmap", "no", nullptr);
+  gst_element_set_state(source.element(), GST_STATE_PLAYING);
+  const std::string error = sink.wait_error();
+  fail_unless(test::contains(error, "what this client sends be"), "%s", error.c_str());
 }
 
 // Both ways at once, each in its own way, with more than a socket takes at a time.
@@ -135,6 +154,23 @@ TEST(both_directions_of_one_link) {
     fail_unless(sent.frames == 50 && came.frames == 50 && sent.sum == came.sum,
                 "%s: %u frames sent, %u came, sums %08x and %08x", words, sent.frames, came.frames,
                 sent.sum, came.sum);
+  }
+}
+
+// What came through the socket is private as it is.
+TEST(large_packets_are_not_copied_again) {
+  const Scene scene;
+  for (const auto& [words, copies] : {std::pair("mmap=no", 0), std::pair("mmap=auto", 1)}) {
+    const Harness sink(scene.sink(words), "application/x-anything");
+    const Harness source(scene.src());
+    source.play();
+    sink.wait_for_clients(1);
+    fail_unless_equals_int(sink.push(test::numbered(7, 1 << 20)), GST_FLOW_OK);
+    const auto buffer = source.pull();
+    fail_unless_equals_uint64(source.stat("buffers-copied"), static_cast<guint64>(copies));
+    guint8 byte = 0;
+    gst_buffer_extract(buffer.get(), (1 << 20) - 1, &byte, 1);
+    fail_unless_equals_int(byte, 7);
   }
 }
 

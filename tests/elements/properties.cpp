@@ -47,6 +47,9 @@ void check_common(GstElement* element, const char* role) {
                          {"max-memory", "1073741824"},
                          {"connection-timeout", "18446744073709551615"},
                          {"on-disconnect", "auto"}});
+  guint64 query_timeout = 0;
+  g_object_get(element, "query-timeout", &query_timeout, nullptr);
+  fail_unless_equals_uint64(query_timeout, GST_SECOND);
   for (const char* field :
        {"buffers", "bytes", "buffers-copied", "bytes-copied", "dropped", "in-flight", "arenas",
         "arena-bytes", "peers", "latency-p50", "latency-p99"})

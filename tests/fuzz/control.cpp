@@ -57,7 +57,8 @@ class Peer {
       return static_cast<bool>(link_->note(note->kind, note->bytes));
     // Of what is inline, which nothing is here, or a greeting without memory.
     if (const auto* item = std::get_if<ItemBegins>(&received.message))
-      fuzz::check(!link_->begin_item(*item), "no inline items in a direction that is mapped");
+      fuzz::check(!link_->begin_item(*item, kDefaultMemory),
+                  "no inline items in a direction that is mapped");
     return false;
   }
 

@@ -223,6 +223,17 @@ void a_half_that_is_none_is_refused() {
       says(serving.client.failed(), Failure::protocol, "the peer's memory is not sealed"));
 }
 
+// Memory is made for an item only where there is, or was, a source for it.
+void an_inline_item_for_nobody_is_refused() {
+  Served served;
+  Raw peer(served.path);
+  must(peer.channel.send(Hello{kVersion, {true, false}, {Wish::no, Wish::no}}));
+  must(peer.channel.send(ItemBegins{Descriptor{.size = 1 << 30}, true}));
+  g_assert_true(peer.until([&] { return !peer.open; }));
+  g_assert_true(
+      test::says(served.server.hung_up(), Failure::protocol, "an inline item for nobody"));
+}
+
 void bad_manners_end_the_link() {
   const struct {
     std::function<void(Raw&)> does;
@@ -439,6 +450,8 @@ int main(int argc, char** argv) {
        {"/endpoint-peers/another-byte-order-is-refused", another_byte_order_is_refused},
        {"/endpoint-peers/lost-descriptors-end-the-link", lost_descriptors_end_the_link},
        {"/endpoint-peers/a-half-that-is-none-is-refused", a_half_that_is_none_is_refused},
+       {"/endpoint-peers/an-inline-item-for-nobody-is-refused",
+        an_inline_item_for_nobody_is_refused},
        {"/endpoint-peers/bad-manners-end-the-link", bad_manners_end_the_link},
        {"/endpoint-peers/a-sudden-end-is-seen-and-what-came-before-can-be-read",
         a_sudden_end_is_seen_and_what_came_before_can_be_read},

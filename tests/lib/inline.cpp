@@ -43,7 +43,7 @@ class Pair {
     must(to.channel().receive([&](Channel::Received received) {
       any = true;
       if (const auto* begins = std::get_if<ItemBegins>(&received.message)) {
-        must(to.begin_item(*begins));
+        must(to.begin_item(*begins, kDefaultMemory));
       } else if (const auto* progress = std::get_if<Progress>(&received.message)) {
         must(to.take_progress(*progress));
       } else if (std::holds_alternative<Withdrawn>(received.message)) {
@@ -262,7 +262,7 @@ void a_control_message_waits_for_one_part_at_most() {
     must(pair.a().channel().flush());
     must(pair.b().channel().receive([&](Channel::Received received) {
       if (const auto* item = std::get_if<ItemBegins>(&received.message))
-        must(pair.b().begin_item(*item));
+        must(pair.b().begin_item(*item, kDefaultMemory));
       noted = noted || std::holds_alternative<Note>(received.message);
       return !noted;
     }));
@@ -300,7 +300,7 @@ struct Receiver {
     Descriptor descriptor;
     descriptor.size = size;
     descriptor.extra_size = extra;
-    return in.begin({descriptor, true});
+    return in.begin({descriptor, true}, kDefaultMemory);
   }
   Status fill(std::span<const std::byte> bytes) {
     if (auto begun = in.begin_part(bytes.size()); !begun) return begun;

@@ -73,17 +73,13 @@ void both_sides_come_to_the_same() {
       const Wishes client = wishes(client_word, Role::client);
       const Wishes server = wishes(server_word, Role::server);
       const Mapped mapped = decide(client, server);
-      const auto of_client = [&](Going going) {
-        return mode_of(going, Role::client, client, server);
-      };
-      const auto of_server = [&](Going going) {
-        return mode_of(going, Role::server, server, client);
-      };
-      g_assert_true(of_client(Going::out).mapped == mapped.to_server);
-      g_assert_true(of_client(Going::in).mapped == mapped.to_client);
-      g_assert_true(of_server(Going::in).mapped == mapped.to_server);
-      g_assert_true(of_server(Going::out).mapped == mapped.to_client);
-      g_assert_false(of_client(Going::out).why.empty() || of_server(Going::out).why.empty());
+      const Modes of_client = modes_of(Role::client, client, server);
+      const Modes of_server = modes_of(Role::server, server, client);
+      g_assert_true(of_client.send.mapped == mapped.to_server);
+      g_assert_true(of_client.receive.mapped == mapped.to_client);
+      g_assert_true(of_server.receive.mapped == mapped.to_server);
+      g_assert_true(of_server.send.mapped == mapped.to_client);
+      g_assert_false(of_client.send.why.empty() || of_server.send.why.empty());
     }
 }
 

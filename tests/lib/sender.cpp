@@ -52,6 +52,25 @@ void blocks_while_the_queue_is_full() {
   g_assert_true(sending.take_all() == (std::vector<uint64_t>{1, 2, 3}));
 }
 
+// What must arrive waits for as long as it takes, but for a question, which nobody waits for then.
+void a_question_does_not_wait_for_ever() {
+  Sending sending(1 << 20);
+  Limits limits;
+  for (uint64_t i = 0; i < kSlots; ++i)
+    g_assert_true(sending.publish(event(i), limits) == Published::yes);
+  limits.until = Clock::now() + std::chrono::milliseconds(50);
+  g_assert_true(sending.publish(event(9999), limits) == Published::dropped);
+  g_assert_true(Clock::now() >= limits.until);
+  // Nor for memory to lie in.
+  const auto all = must(sending.sender->store()->allocate(1 << 20, 1));
+  const std::string text(2000, 'x');
+  Outgoing large = event(1);
+  large.extra = as_bytes(text);
+  limits.until = Clock::now() + std::chrono::milliseconds(50);
+  g_assert_true(sending.publish(std::move(large), limits) == Published::dropped);
+  g_assert_cmpuint(sending.take_all().size(), ==, kSlots);
+}
+
 void leaky_upstream_drops_the_newest() {
   Sending sending;
   const Limits limits{3, Leaky::upstream};
@@ -207,6 +226,7 @@ int main(int argc, char** argv) {
       {{"/sender/publishes-and-stamps", publishes_and_stamps},
        {"/sender/large-bytes-go-into-a-block", large_bytes_go_into_a_block},
        {"/sender/blocks-while-the-queue-is-full", blocks_while_the_queue_is_full},
+       {"/sender/a-question-does-not-wait-for-ever", a_question_does_not_wait_for_ever},
        {"/sender/leaky-upstream-drops-the-newest", leaky_upstream_drops_the_newest},
        {"/sender/leaky-downstream-drops-the-oldest", leaky_downstream_drops_the_oldest},
        {"/sender/what-was-not-dropped-is-not-counted", what_was_not_dropped_is_not_counted},

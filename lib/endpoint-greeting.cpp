@@ -1,0 +1,134 @@
+// Handshakes: a client's way to a server, and what each makes of the other's greeting. The
+// endpoint's thread, with its mutex.
+#include <algorithm>
+
+#include "lib/endpoint.h"
+
+namespace mmaplink {
+
+namespace {
+
+constexpr auto kDenied = std::chrono::seconds(1);  // for a server to give its socket to others
+
+}  // namespace
+
+// Whether a client that could not connect tries again. A server has its socket for a moment before
+// it gives it to a group, and for longer where only the second of its elements does.
+bool Endpoint::may_change(const Error& why) {
+  if (why.failure != Failure::permission) {
+    denied_until_.reset();
+    return why.failure == Failure::not_found;
+  }
+  if (!denied_until_) denied_until_ = Clock::now() + kDenied;
+  return Clock::now() < *denied_until_ &&
+         std::none_of(users_.begin(), users_.end(), [this](const User& user) {
+           return user.started && user.gives_up <= next_try_;
+         });
+}
+
+void Endpoint::try_connect() {
+  next_try_ = Clock::now() + kTryAgain;
+  auto socket = connect_to(key_.path);
+  if (!socket) {
+    if (may_change(socket.error())) return;
+    fail_to_connect(socket.error());
+    return;
+  }
+  auto peer = peer_of(*socket);
+  if (!peer) return fail(peer.error());
+  if (auto may = may_serve(access(), *peer, key_.path); !may) return fail(may.error());
+  Connection connection;
+  const Hello hello{kVersion, lanes_told(connection), wishes()};
+  std::shared_ptr<SealedMemory> half;
+  if (carries_fd(hello)) {
+    auto made = Link::make_half();
+    if (!made) return fail_to_connect(made.error());
+    half = std::move(*made);
+  }
+  const int fd = socket->get();
+  if (auto watched = watch(fd); !watched) return fail_to_connect(watched.error());
+  connection.channel = make_channel(std::move(*socket));
+  connection.wishes = hello.wishes;
+  connection.half = half;
+  connection.peer = *peer;
+  connection.greets_by = Clock::now() + kGreeting;
+  const auto said = connection.channel->send(hello, half ? half->fd.get() : -1, half);
+  connections_.emplace(fd, std::move(connection));
+  if (!said) drop(fd, said.error());
+}
+
+Status Endpoint::may_enter(const Connection& connection) const {
+  if (auto may = may_connect(access(), connection.peer); !may) return may;
+  // A source reads one stream: an endpoint that has one serves one client.
+  if (side(Side::src).user != nullptr)
+    for (const auto& [fd, other] : connections_)
+      if (other.link)
+        return Error{Failure::refused, "serving another client, " + name_of(other.peer)};
+  const auto links = static_cast<size_t>(
+      std::count_if(connections_.begin(), connections_.end(),
+                    [](const auto& one) { return one.second.link != nullptr; }));
+  size_t most = kMostClients;
+  for (const User& user : users_)
+    if (user.started) most = std::min(most, user.options.max_clients);
+  if (links >= most)
+    return Error{Failure::refused,
+                 "serving as many clients as it may, max-clients=" + std::to_string(most)};
+  return ok();
+}
+
+Status Endpoint::greet_client(Connection& connection, const Hello& hello, const Fd& fd) {
+  if (key_.role != Role::server || connection.link)
+    return Error{Failure::protocol, "a greeting out of turn"};
+  if (hello.version != kVersion)
+    return Error{Failure::refused, "this server speaks version " + std::to_string(kVersion) +
+                                       " of the link, the client version " +
+                                       std::to_string(hello.version)};
+  if (auto may = may_enter(connection); !may) return may;
+  const Wishes own = wishes();
+  const Welcome welcome{kVersion, lanes_told(connection), own, decide(hello.wishes, own)};
+  if (welcome.mapped.any()) {
+    auto half = Link::make_half();
+    if (!half) return half.error();
+    connection.half = std::move(*half);
+  }
+  auto link = Link::make(connection.channel, connection.half, fd, connection.peer,
+                         modes_of(key_.role, own, hello.wishes));
+  if (!link) return link.error();
+  if (auto said = connection.channel->send(
+          welcome, connection.half ? connection.half->fd.get() : -1, connection.half);
+      !said)
+    return said;
+  connection.link = *link;
+  adopt(connection, hello.lanes);
+  return ok();
+}
+
+Status Endpoint::greeted_by_server(Connection& connection, const Welcome& welcome, const Fd& fd) {
+  if (key_.role != Role::client || connection.link)
+    return Error{Failure::protocol, "a greeting out of turn"};
+  if (welcome.version != kVersion)
+    return Error{Failure::refused, "this client speaks version " + std::to_string(kVersion) +
+                                       " of the link, the server version " +
+                                       std::to_string(welcome.version)};
+  const Wishes own = connection.wishes;
+  if (welcome.mapped != decide(own, welcome.wishes))
+    return Error{Failure::protocol, "the server maps what nobody wished"};
+  if (auto had = check_musts(own, welcome.wishes); !had) return had;
+  auto link = Link::make(connection.channel, connection.half, fd, connection.peer,
+                         modes_of(key_.role, own, welcome.wishes));
+  if (!link) return link.error();
+  connection.link = *link;
+  adopt(connection, welcome.lanes);
+  return ok();
+}
+
+void Endpoint::adopt(Connection& connection, Lanes peer_lanes) {
+  connection.greets_by = Deadline::max();
+  connection.link->set_peer_lanes(peer_lanes);
+  // What was started between our greeting and now.
+  if (auto said = connection.channel->send(lanes_told(connection)); !said)
+    connection.link->hang_up(said.error().text);
+  each_user([&](EndpointUser& user) { user.on_connected(connection.link); });
+}
+
+}  // namespace mmaplink
