@@ -22,8 +22,6 @@ constexpr auto kSlice = std::chrono::seconds(1);
 // That one of several readers may add to what is shown on this side.
 constexpr GstClockTime kMostLatency = GST_SECOND;
 
-std::shared_ptr<GstQuery> own(GstQuery* query) { return {query, gst_query_unref}; }
-
 }  // namespace
 
 // Asks all of them at once. One of several is not waited for as long as one that is alone.
@@ -105,13 +103,19 @@ bool Sink::query(GstQuery* query) {
                      [&](const auto& reader) { return !ask({reader}, same).empty(); });
 }
 
+// Whether the stream's caps are chosen with this one in mind: new_caps() asks the others.
+bool Sink::has_decided(const Reader& reader) const {
+  return is_client() || reader.decides || reader.has_stickies;
+}
+
 // One reader that does not like them has an error of its own, and one that does not answer minds
 // nothing.
 bool Sink::accept_caps(GstQuery* query) {
   GstCaps* caps = nullptr;
   gst_query_parse_accept_caps(query, &caps);
   auto readers = readers_.all();
-  std::erase_if(readers, [](const auto& reader) { return !reader->suits; });
+  std::erase_if(
+      readers, [this](const auto& reader) { return !reader->suits || !has_decided(*reader); });
   const auto answers = ask(readers, [caps] { return own(gst_query_new_accept_caps(caps)); });
   const bool any = std::any_of(answers.begin(), answers.end(), [](const Answered& one) {
     gboolean accepts = FALSE;
@@ -128,6 +132,7 @@ GstCaps* Sink::readers_caps(GstCaps* filter) {
   GstCaps* all = filter != nullptr ? gst_caps_ref(filter) : gst_caps_new_any();
   auto readers = readers_.all();
   std::erase_if(readers, [](const auto& reader) { return !reader->suits; });
+  for (const auto& reader : readers) reader->decides = true;
   for (const auto& [reader, query] :
        ask(readers, [filter] { return own(gst_query_new_caps(filter)); })) {
     GstCaps* caps = nullptr;

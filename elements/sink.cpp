@@ -107,6 +107,7 @@ bool Sink::start() {
     unlocks_ = 0;
     done_ = false;
     ended_ = GST_FLOW_OK;
+    caps_.reset();
   }
   auto started = exchange_.start();
   if (started) started = endpoint_->start(Side::sink, *endpoint_options(active_));
@@ -337,9 +338,9 @@ bool Sink::send_event(GstEvent* event) {
     if (flow == GST_FLOW_EOS || flow == GST_FLOW_ERROR) return true;  // nobody to tell
     if (flow != GST_FLOW_OK) return false;
   }
+  if (type == GST_EVENT_CAPS) new_caps(event);
   auto now = addressees();
   for (const auto& reader : now) {
-    if (type == GST_EVENT_CAPS) reader->waits_until = 0;
     if (!reader->has_stickies && !waits) continue;
     if (!send_stickies(*reader)) return false;
     if (send_event_to(*reader, event) == Published::interrupted) return false;

@@ -110,8 +110,12 @@ class Sink final : public mmaplink::EndpointUser {
   bool handle_notice(const std::shared_ptr<mmaplink::Link>& link, Notice kind,
                      std::span<const std::byte> bytes);
   void greet(const std::shared_ptr<mmaplink::Link>& link);
-  void suit(const Readers::One& reader);
-  void admit(const Readers::One& reader);
+  std::shared_ptr<GstCaps> caps_now() const;
+  void new_caps(GstEvent* event);
+  void wait_for_other_caps(Reader& reader) const;
+  void suit(const Readers::One& reader, const std::shared_ptr<GstCaps>& now);
+  void admit(const Readers::One& reader, const std::shared_ptr<GstCaps>& asked_about);
+  void start_off(const Readers::One& reader);
   void tell_of(Reader& reader);
   void tell_of_the_end(const mmaplink::Peer& peer);
   void begin(const Readers::One& reader, int tries);
@@ -133,6 +137,7 @@ class Sink final : public mmaplink::EndpointUser {
   bool has_stopped(Reader& reader, bool others_are_done) const;
   bool wait_for_eos_done(Readers::List open, uint32_t seqnum);
   using Question = std::shared_ptr<GstQuery>;
+  static Question own(GstQuery* query) { return {query, gst_query_unref}; }
   struct Answered {
     Readers::One reader;
     Question query;
@@ -141,6 +146,7 @@ class Sink final : public mmaplink::EndpointUser {
   Answers ask(const Readers::List& readers, const std::function<Question()>& make);
   bool send_question(Reader& reader, GstQuery* query, Exchange::Bytes bytes,
                      mmaplink::Deadline until);
+  bool has_decided(const Reader& reader) const;
   bool accept_caps(GstQuery* query);
   void ask_then(const Readers::One& reader, GstQuery* query, std::function<void(GstQuery*)> then);
   bool take_answer(Reader& reader, const std::optional<Exchange::Answer>& answer, GstQuery* query);
@@ -168,6 +174,7 @@ class Sink final : public mmaplink::EndpointUser {
   int unlocks_ = 0;    // that have not ended
   bool done_ = false;  // the stream came to its end over there: a hang-up is no surprise
   GstFlowReturn ended_ = GST_FLOW_OK;  // what upstream is told: the peer is gone or wants no more
+  std::shared_ptr<GstCaps> caps_;      // of the stream, as soon as they are said
 
   std::atomic<uint64_t> changes_{1};  // of what is_ready() looks at
   std::atomic<bool> look_at_time_{true};

@@ -14,8 +14,6 @@ using std::chrono::seconds;
 // Every wait looks again after this, whatever was or was not woken.
 constexpr auto kSlice = milliseconds(100);
 constexpr auto kStarved = seconds(1);
-// For a reader that has stopped, where others go on.
-constexpr auto kPatience = milliseconds(250);
 
 std::string idle_for(std::chrono::nanoseconds timeout) {
   return "it has neither read nor given anything back for peer-timeout=" +
@@ -112,7 +110,7 @@ bool Sender::give_up_on(Link& link, const Limits& limits, const Outgoing& item, 
     link.hang_up(idle_for(*peer_timeout_));
     return true;
   }
-  if (!limits.passes_over || idle < kPatience || !limits.passes_over()) return false;
+  if (!limits.passes_over || idle < limits.patience || !limits.passes_over()) return false;
   if (item.droppable)
     so = Published::passed_over;
   else

@@ -23,9 +23,10 @@ enum class Leaky { none, upstream, downstream };
 struct Limits {
   size_t max_buffers = 8;  // waiting to be read, per reader
   Leaky leaky = Leaky::none;
-  // Asked again and again about one that has not read for 250 ms: whether to go on without it. What
-  // may be dropped is, then; one that has no room for what must arrive either is hung up on.
+  // Asked again and again about one that has not read for `patience`: whether to go on without it.
+  // What may be dropped is, then; one that has no room for what must arrive either is hung up on.
   std::function<bool()> passes_over = {};
+  std::chrono::nanoseconds patience = std::chrono::milliseconds(250);
   // What must arrive is dropped all the same where there is no room for it until then: a question.
   Deadline until = Deadline::max();
 };

@@ -17,7 +17,7 @@ guint64 frames(const Pipeline& pipeline, const char* name) {
 void more_frames(const Pipeline& pipeline, const char* name) {
   const guint64 now = frames(pipeline, name);
   fail_unless(test::becomes([&] { return frames(pipeline, name) > now + 3; }),
-              "no frames come any more");
+              "no frames come any more: %" G_GUINT64_FORMAT, frames(pipeline, name));
 }
 
 std::string format_at(const Pipeline& pipeline, const char* element) {
@@ -61,6 +61,47 @@ TEST(far_side_changes_what_it_takes) {
     more_frames(reader, "src");
   }
   fail_unless(reader.errors().empty() && sender.errors().empty());
+}
+
+// Upstream has chosen while there was nobody, and its choice is still on its way: once before the
+// sink is asked whether it takes that, and once after.
+TEST(reader_comes_between_the_choice_of_caps_and_the_caps) {
+  struct Moment {
+    const Scene scene;
+    const Pipeline sender{kCamera + scene.sink("name=sink")};
+    const Pipeline reader{
+        scene.src("name=src ! video/x-raw,format=NV12,width=320,height=240 ! "
+                  "fakesink async=false")};
+    std::atomic<bool> has_come{false};
+  };
+  for (const auto type :
+       {GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM,
+        static_cast<GstPadProbeType>(GST_PAD_PROBE_TYPE_QUERY_DOWNSTREAM |
+                                     GST_PAD_PROBE_TYPE_PULL)}) {
+    Moment moment;
+    GstPad* pad = gst_element_get_static_pad(moment.sender.element("sink"), "sink");
+    const auto come = [](GstPad*, GstPadProbeInfo* info, gpointer data) {
+      auto& now = *static_cast<Moment*>(data);
+      const bool is_it =
+          (info->type & GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM) != 0
+              ? GST_EVENT_TYPE(GST_PAD_PROBE_INFO_EVENT(info)) == GST_EVENT_CAPS
+              : GST_QUERY_TYPE(GST_PAD_PROBE_INFO_QUERY(info)) == GST_QUERY_ACCEPT_CAPS;
+      if (!is_it || now.has_come.exchange(true)) return GST_PAD_PROBE_OK;
+      now.reader.play();
+      guint clients = 0;
+      fail_unless(test::becomes([&] {
+        g_object_get(now.sender.element("sink"), "num-clients", &clients, nullptr);
+        return clients > 0;
+      }));
+      return GST_PAD_PROBE_OK;
+    };
+    gst_pad_add_probe(pad, type, come, &moment, nullptr);
+    gst_object_unref(pad);
+    moment.sender.play();
+    fail_unless(test::becomes([&] { return moment.has_come.load(); }));
+    more_frames(moment.reader, "src");
+    fail_unless(moment.reader.errors().empty() && moment.sender.errors().empty());
+  }
 }
 
 TEST(near_side_changes_what_it_delivers) {

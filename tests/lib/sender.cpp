@@ -71,6 +71,28 @@ void a_question_does_not_wait_for_ever() {
   g_assert_cmpuint(sending.take_all().size(), ==, kSlots);
 }
 
+// Others go on without one that has stopped: not at once, and where there are none it is waited for.
+void one_that_has_stopped_is_passed_over() {
+  Sending sending;
+  Limits limits{2, Leaky::none};
+  for (uint64_t i = 0; i < 2; ++i)
+    g_assert_true(sending.publish(frame(i), limits) == Published::yes);
+  std::atomic<int> asked{0};
+  std::atomic<bool> others_go_on{false};
+  limits.patience = std::chrono::milliseconds(1);
+  limits.passes_over = [&] { return ++asked, others_go_on.load(); };
+  Blocked<bool> third([&] { return sending.publish(frame(2), limits) == Published::passed_over; });
+  while (asked < 2) std::this_thread::yield();
+  g_assert_false(third.done());
+  others_go_on = true;
+  g_assert_true(third.get());
+  limits.patience = std::chrono::hours(1);
+  Blocked<bool> fourth([&] { return sending.publish(frame(3), limits) == Published::yes; });
+  g_assert_true(sending.take() == Take::item);
+  g_assert_true(fourth.get());
+  g_assert_true(sending.take_all() == (std::vector<uint64_t>{1, 3}));
+}
+
 void leaky_upstream_drops_the_newest() {
   Sending sending;
   const Limits limits{3, Leaky::upstream};
@@ -227,6 +249,7 @@ int main(int argc, char** argv) {
        {"/sender/large-bytes-go-into-a-block", large_bytes_go_into_a_block},
        {"/sender/blocks-while-the-queue-is-full", blocks_while_the_queue_is_full},
        {"/sender/a-question-does-not-wait-for-ever", a_question_does_not_wait_for_ever},
+       {"/sender/one-that-has-stopped-is-passed-over", one_that_has_stopped_is_passed_over},
        {"/sender/leaky-upstream-drops-the-newest", leaky_upstream_drops_the_newest},
        {"/sender/leaky-downstream-drops-the-oldest", leaky_downstream_drops_the_oldest},
        {"/sender/what-was-not-dropped-is-not-counted", what_was_not_dropped_is_not_counted},
