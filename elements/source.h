@@ -106,6 +106,7 @@ class Source final : public mmaplink::EndpointUser {
   void see_message(GstMessage* message);
   bool ask(GstQuery* query);
   guint own_group(guint there);
+  void push_sink_message(GstEvent* event);
   void push_eos(GstEvent* event);
   void tell_flow(GstFlowReturn flow);
   void ended(GstFlowReturn flow);

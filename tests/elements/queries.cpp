@@ -105,6 +105,18 @@ TEST(upstream_questions_are_answered_by_the_senders_upstream) {
         gst_context_unref(context);
         return true;
       }
+      case GST_QUERY_URI:
+        gst_query_set_uri(query, "file:///films/one.m3u8");
+        gst_query_set_uri_redirection(query, "http://there/two.m3u8");
+        gst_query_set_uri_redirection_permanent(query, TRUE);
+        return true;
+      case GST_QUERY_BUFFERING:
+        gst_query_set_buffering_percent(query, TRUE, 40);
+        gst_query_set_buffering_stats(query, GST_BUFFERING_DOWNLOAD, 1000, 2000, 3000);
+        gst_query_set_buffering_range(query, GST_FORMAT_PERCENT, 1, 400000, 5000);
+        gst_query_add_buffering_range(query, 10, 20);
+        gst_query_add_buffering_range(query, 30, 40);
+        return true;
       case GST_QUERY_CUSTOM:
         gst_structure_set(gst_query_writable_structure(query), "answer", G_TYPE_INT, 42, nullptr);
         return true;
@@ -147,6 +159,30 @@ TEST(upstream_questions_are_answered_by_the_senders_upstream) {
   gst_query_parse_latency(latency.get(), &flag, &min, &max);
   // The way through the link is a millisecond.
   fail_unless(flag && min == 34 * GST_MSECOND && max == 100 * GST_MSECOND);
+  const auto uri = ask(gst_query_new_uri());
+  gchar* text = nullptr;
+  gst_query_parse_uri(uri.get(), &text);
+  fail_unless_equals_string(text, "file:///films/one.m3u8");
+  g_free(text);
+  gst_query_parse_uri_redirection(uri.get(), &text);
+  fail_unless_equals_string(text, "http://there/two.m3u8");
+  g_free(text);
+  gst_query_parse_uri_redirection_permanent(uri.get(), &flag);
+  fail_unless(flag);
+  const auto buffering = ask(gst_query_new_buffering(GST_FORMAT_PERCENT));
+  gint percent = 0;
+  gst_query_parse_buffering_percent(buffering.get(), &flag, &percent);
+  fail_unless(flag && percent == 40);
+  GstBufferingMode mode{};
+  gint in = 0;
+  gint out = 0;
+  gst_query_parse_buffering_stats(buffering.get(), &mode, &in, &out, &value);
+  fail_unless(mode == GST_BUFFERING_DOWNLOAD && in == 1000 && out == 2000 && value == 3000);
+  gst_query_parse_buffering_range(buffering.get(), nullptr, &start, &stop, &value);
+  fail_unless(start == 1 && stop == 400000 && value == 5000);
+  fail_unless_equals_int(gst_query_get_n_buffering_ranges(buffering.get()), 2);
+  gst_query_parse_nth_buffering_range(buffering.get(), 1, &start, &stop);
+  fail_unless(start == 30 && stop == 40);
   GstContext* context = nullptr;
   gint number = 0;
   const auto with_context = ask(gst_query_new_context("my.context"));
@@ -168,7 +204,9 @@ TEST(downstream_questions_are_answered_by_the_readers_downstream) {
     if (GST_QUERY_TYPE(query) == GST_QUERY_DRAIN) ++drained;
     if (GST_QUERY_TYPE(query) == GST_QUERY_CUSTOM)
       gst_structure_set(gst_query_writable_structure(query), "answer", G_TYPE_INT, 1, nullptr);
-    return GST_QUERY_TYPE(query) == GST_QUERY_DRAIN || GST_QUERY_TYPE(query) == GST_QUERY_CUSTOM;
+    if (GST_QUERY_TYPE(query) == GST_QUERY_BITRATE) gst_query_set_bitrate(query, 128000);
+    return GST_QUERY_TYPE(query) == GST_QUERY_DRAIN || GST_QUERY_TYPE(query) == GST_QUERY_CUSTOM ||
+           GST_QUERY_TYPE(query) == GST_QUERY_BITRATE;
   };
   answer_with(pair.reader.get()->sinkpad, answer);
   const test::Ref<GstQuery> custom(
@@ -176,6 +214,11 @@ TEST(downstream_questions_are_answered_by_the_readers_downstream) {
   fail_unless(gst_pad_peer_query(pair.sink.get()->srcpad, custom.get()));
   gint number = 0;
   fail_unless(gst_structure_get_int(gst_query_get_structure(custom.get()), "answer", &number));
+  const test::Ref<GstQuery> bitrate(gst_query_new_bitrate());
+  guint bits = 0;
+  fail_unless(gst_pad_peer_query(pair.sink.get()->srcpad, bitrate.get()));
+  gst_query_parse_bitrate(bitrate.get(), &bits);
+  fail_unless_equals_int(bits, 128000);
   // In order with the data: what was sent before has been delivered.
   for (guint64 i = 0; i < 5; ++i) pair.sink.push_number(i);
   const test::Ref<GstQuery> drain(gst_query_new_drain());
