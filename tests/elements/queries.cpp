@@ -1,5 +1,6 @@
 // Questions and their answers, in both directions; and a peer that does not answer.
 #include <atomic>
+#include <mutex>
 #include <thread>
 
 #include "tests/elements/support.h"
@@ -28,6 +29,39 @@ void answer_with(GstPad* pad, Answer& answer) {
   gst_pad_set_query_function(pad, [](GstPad* at, GstObject*, GstQuery* query) -> gboolean {
     return (*static_cast<Answer*>(g_object_get_qdata(G_OBJECT(at), key)))(query);
   });
+}
+
+// Warnings that are logged while it lives.
+class Warnings {
+ public:
+  Warnings() {
+    gst_debug_set_threshold_for_name("mmap*", GST_LEVEL_WARNING);
+    (gst_debug_add_log_function)(log, this, nullptr);  // not the macro, which is none of C++
+  }
+  Warnings(const Warnings&) = delete;
+  Warnings& operator=(const Warnings&) = delete;
+  ~Warnings() { gst_debug_remove_log_function_by_data(this); }
+  bool has(const std::string& text) {
+    const std::lock_guard lock(mutex_);
+    return test::contains(all_, text);
+  }
+
+ private:
+  static void log(GstDebugCategory*, GstDebugLevel level, const gchar*, const gchar*, gint,
+                  GObject*, GstDebugMessage* message, gpointer self) {
+    if (level > GST_LEVEL_WARNING) return;
+    auto& warnings = *static_cast<Warnings*>(self);
+    const std::lock_guard lock(warnings.mutex_);
+    warnings.all_ += gst_debug_message_get(message);
+  }
+  std::mutex mutex_;
+  std::string all_;
+};
+
+// What is said of a peer that has not answered: here it is always this process.
+std::string silence(const char* query) {
+  return "peer " + std::to_string(getpid()) + " did not answer a " + query +
+         " query within query-timeout";
 }
 
 test::Ref<GstCaps> caps_of(const Harness& sink, GstCaps* filter = nullptr) {
@@ -276,10 +310,12 @@ TEST(peer_that_does_not_answer_is_waited_for_in_vain_once) {
     fail_unless(test::becomes([&] { return release.load(); }));
     return false;
   };
+  Warnings warnings;
   answer_with(pair.sink.get()->srcpad, silent);
   gint64 value = 0;
   fail_unless(!gst_pad_peer_query_position(pair.reader.get()->sinkpad, GST_FORMAT_TIME, &value));
   fail_unless_equals_int(asked, 1);
+  fail_unless(warnings.has(silence("position")));
   release = true;
   // What was late is for nobody, and the next question is answered.
   Answer quick = [](GstQuery* query) {
@@ -303,8 +339,10 @@ TEST(streaming_goes_on_past_a_reader_that_does_not_answer) {
     fail_unless(test::becomes([&] { return release.load(); }));
     return false;
   };
+  Warnings warnings;
   answer_with(pair.reader.get()->sinkpad, silent);
   caps_of(pair.sink);
+  fail_unless(warnings.has(silence("caps")));
   for (guint64 i = 0; i < 3; ++i) {
     pair.sink.push_number(i);
     fail_unless_equals_uint64(pair.reader.pull_number(), i);
