@@ -1,5 +1,6 @@
 #include "lib/channel.h"
 
+#include <algorithm>
 #include <sys/socket.h>
 
 #include <array>
