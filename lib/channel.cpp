@@ -1,8 +1,8 @@
 #include "lib/channel.h"
 
-#include <algorithm>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
