@@ -22,7 +22,9 @@ struct Counters {
 };
 
 // As `stats` and the log name it.
-inline const char* word_of(const mmaplink::Mode& mode) { return mode.mapped ? "mmap" : "inline"; }
+inline const char* word_of(const mmaplink::Mode& mode) {
+  return mode.in_file ? "path" : mode.mapped ? "mmap" : "inline";
+}
 
 // How things are now.
 struct Standing {

@@ -63,7 +63,8 @@ void install_common_properties(GObjectClass* klass, Role role) {
                           "What is mapped; the rest goes through the socket. auto: what a server "
                           "lets be; of what a client sends only by a server with yes. yes, both: "
                           "as a client all, or an error. read: what is received; write: what is "
-                          "sent; no: nothing",
+                          "sent; no: nothing. An absolute path: all, in a file there that both "
+                          "sides open by a path of their own, or in one made in that directory",
                           "auto", fixed));
   g_object_class_install_property(
       klass, PROP_MAX_MEMORY,
@@ -205,6 +206,10 @@ bool get_common_property(const Settings& settings, guint id, GValue* value) {
     default:
       return false;
   }
+}
+
+std::string file_of(const Settings& settings) {
+  return settings.mmap.starts_with('/') ? settings.mmap : std::string();
 }
 
 Status check_mmap(const std::string& word) {

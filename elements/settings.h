@@ -62,6 +62,8 @@ bool get_common_property(const Settings& settings, guint id, GValue* value);
 
 // Whether it is a word that property takes.
 mmaplink::Status check_mmap(const std::string& word);
+// The file that `mmap` names, or nothing.
+std::string file_of(const Settings& settings);
 // What must be right before the element can go to READY, and to PAUSED.
 mmaplink::Status check_settings(const Settings& settings);
 

@@ -58,7 +58,8 @@ bool Sink::open() {
 
 bool Sink::attach() {
   auto endpoint = Endpoint::attach(endpoint_key(element(), active_, GST_TYPE_MMAP_SRC), Side::sink,
-                                   *this, mmaplink::parse_mode(active_.mmap, active_.role)->send);
+                                   *this, mmaplink::parse_mode(active_.mmap, active_.role)->send,
+                                   active_.max_memory, file_of(active_));
   if (!endpoint) {
     post_error(element(), endpoint.error());
     return false;

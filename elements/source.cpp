@@ -66,7 +66,7 @@ bool Source::open() {
 bool Source::attach() {
   auto endpoint = Endpoint::attach(endpoint_key(element_, active_, GST_TYPE_MMAP_SINK), Side::src,
                                    *this, mmaplink::parse_mode(active_.mmap, active_.role)->receive,
-                                   active_.max_memory);
+                                   active_.max_memory, file_of(active_));
   if (!endpoint) {
     post_error(element_, endpoint.error());
     return false;

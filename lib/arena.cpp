@@ -35,6 +35,8 @@ Block::~Block() {
   if (store_) store_->release(*arena_, offset_);
 }
 
+uint32_t ArenaStore::new_number() { return next_number.fetch_add(1); }
+
 Result<Block> ArenaStore::allocate(size_t size, size_t align) {
   align = std::max(align, kLeastAlign);
   if (align > page_size())
@@ -70,11 +72,10 @@ Result<Block> ArenaStore::allocate_small(size_t size, size_t align, Arenas& reti
     if (empty != arenas_.end()) {
       chunk_ = *empty;
     } else {
-      const size_t left = bytes_ < max_memory_ ? max_memory_ - bytes_ : 0;
       // The more there is, the larger the pieces, since their number is limited.
       const size_t chunk = std::max(kChunk, round_to_page(bytes_ / 64));
       auto made =
-          add_arena(std::clamp(left & ~(page_size() - 1), round_to_page(size), chunk), retired);
+          add_arena(std::clamp<size_t>(left(size) & ~(page_size() - 1), round_to_page(size), chunk), retired);
       if (!made) return made.error();
       chunk_ = *made;
     }
@@ -98,27 +99,37 @@ Result<Block> ArenaStore::allocate_large(size_t size, Arenas& retired) {
       return cut(arena, arena->used++ * stride, size);
   }
   retire_empty(stride, retired);
-  const size_t left = bytes_ < max_memory_ ? max_memory_ - bytes_ : 0;
   const size_t piece = std::max<size_t>(kLargeArena, bytes_ / 64);
   const size_t wanted = std::clamp<size_t>(piece / stride, 1, kMostSlots);
-  auto made = add_arena(std::clamp<size_t>(left / stride, 1, wanted) * stride, retired);
+  auto made = add_arena(std::clamp<size_t>(left(size) / stride, 1, wanted) * stride, retired);
   if (!made) return made.error();
   (*made)->stride = stride;
   (*made)->used = 1;
   return cut(*made, 0, size);
 }
 
+// Of a region there is no more than our half, for what fits in there at all.
+uint64_t ArenaStore::most(size_t size) const {
+  const bool in_region = region_ && size <= region_->capacity();
+  return in_region ? std::min<uint64_t>(max_memory_, region_->capacity()) : max_memory_;
+}
+
+Result<SealedMemory> ArenaStore::make_memory(size_t size) const {
+  if (region_ && size <= region_->capacity()) return region_->allocate(size);
+  return make_sealed("mmap-arena", size);
+}
+
 Result<std::shared_ptr<Arena>> ArenaStore::add_arena(size_t size, Arenas& retired) {
-  const auto full = [&] { return bytes_ + size > max_memory_ || arenas_.size() >= kMost; };
+  const auto full = [&] { return bytes_ + size > most(size) || arenas_.size() >= kMost; };
   if (full()) retire_empty(0, retired);
   if (full())
     return Error{Failure::limit,
                  arenas_.size() >= kMost
                      ? "the memory is in as many pieces as a peer takes, " + std::to_string(kMost)
-                     : "the limit max-memory=" + std::to_string(max_memory_) + " is used up"};
-  auto memory = make_sealed("mmap-arena", size);
+                     : "the limit max-memory=" + std::to_string(most(size)) + " is used up"};
+  auto memory = make_memory(size);
   if (!memory) return memory.error();
-  auto arena = std::make_shared<Arena>(next_number.fetch_add(1), std::move(*memory));
+  auto arena = std::make_shared<Arena>(new_number(), std::move(*memory));
   arenas_.push_back(arena);
   bytes_ += arena->size();
   return arena;
@@ -200,6 +211,20 @@ void ArenaStore::no_longer_wants(size_t size) {
     drop(kept, retired);
   }
   announce(retired);
+}
+
+void ArenaStore::use(std::shared_ptr<PathRegion> region) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (region_ == region) return;
+    region_ = std::move(region);
+  }
+  start_anew();
+}
+
+std::shared_ptr<PathRegion> ArenaStore::region() const {
+  const std::lock_guard lock(mutex_);
+  return region_;
 }
 
 void ArenaStore::start_anew() {

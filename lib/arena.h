@@ -15,6 +15,7 @@
 #include <optional>
 #include <vector>
 
+#include "lib/path_region.h"
 #include "lib/result.h"
 #include "lib/sealed.h"
 
@@ -82,6 +83,9 @@ class ArenaStore : public std::enable_shared_from_this<ArenaStore> {
     uint64_t bytes;
   };
 
+  // Of an arena; never twice in one process.
+  static uint32_t new_number();
+
   explicit ArenaStore(uint64_t max_memory) : max_memory_(max_memory) {}
 
   // `align` a power of two up to the page size. Failure::limit while max_memory is used up,
@@ -94,6 +98,11 @@ class ArenaStore : public std::enable_shared_from_this<ArenaStore> {
 
   // Blocks of this size have had their time: nothing is kept for them once they are back.
   void no_longer_wants(size_t size);
+
+  // New arenas lie in our half of that file from here on, what does not fit in none of it; or in
+  // sealed memory again. Those there are have had their time.
+  void use(std::shared_ptr<PathRegion> region);
+  std::shared_ptr<PathRegion> region() const;
 
   // Another stream begins, which is not for those who know the arenas there are: it gets new ones.
   void start_anew();
@@ -118,12 +127,16 @@ class ArenaStore : public std::enable_shared_from_this<ArenaStore> {
   void retire_empty(size_t but_stride, Arenas& retired);
   void drop(Arenas::iterator from, Arenas& retired);
   void announce(const Arenas& retired);
+  uint64_t most(size_t size) const;
+  uint64_t left(size_t size) const { return bytes_ < most(size) ? most(size) - bytes_ : 0; }
+  Result<SealedMemory> make_memory(size_t size) const;
 
   const uint64_t max_memory_;
   mutable std::mutex mutex_;
   Arenas arenas_;
   std::shared_ptr<Arena> chunk_;  // being cut from
   uint64_t bytes_ = 0;
+  std::shared_ptr<PathRegion> region_;
   size_t last_stride_ = 0;  // what large blocks are wanted in now
   std::function<void(uint32_t)> on_retired_;
   std::function<void()> on_freed_;

@@ -77,7 +77,7 @@ Status Endpoint::may_enter(const Connection& connection) const {
 }
 
 Status Endpoint::greet_client(Connection& connection, const Hello& hello, const Fd& fd) {
-  if (key_.role != Role::server || connection.link)
+  if (key_.role != Role::server || connection.link || connection.region)
     return Error{Failure::protocol, "a greeting out of turn"};
   if (hello.version != kVersion)
     return Error{Failure::refused, "this server speaks version " + std::to_string(kVersion) +
@@ -85,7 +85,17 @@ Status Endpoint::greet_client(Connection& connection, const Hello& hello, const 
                                        std::to_string(hello.version)};
   if (auto may = may_enter(connection); !may) return may;
   const Wishes own = wishes();
-  const Welcome welcome{kVersion, lanes_told(connection), own, decide(hello.wishes, own)};
+  Welcome welcome{kVersion, lanes_told(connection), own, decide(hello.wishes, own)};
+  if (welcome.mapped.in_file) {
+    const uint64_t half = std::max(side(Side::sink).max_memory, side(Side::src).max_memory);
+    auto region = PathRegion::make(file(), half, access(), wake_);
+    if (!region) return region.error();
+    connection.region = *region;
+    connection.lanes = hello.lanes;
+    connection.wishes_there = hello.wishes;
+    welcome.region = (*region)->terms();
+    return connection.channel->send(welcome);
+  }
   if (welcome.mapped.any()) {
     auto half = Link::make_half();
     if (!half) return half.error();
@@ -103,6 +113,20 @@ Status Endpoint::greet_client(Connection& connection, const Hello& hello, const 
   return ok();
 }
 
+// As a server.
+Status Endpoint::found_region(Connection& connection, const RegionFound& found) {
+  if (!connection.region || connection.link)
+    return Error{Failure::protocol, "a file that nobody asked for"};
+  if (auto good = connection.region->settle(found.token); !good) return good;
+  if (auto may = may_enter(connection); !may) return may;
+  auto link = Link::make(connection.channel, nullptr, Fd(), connection.peer,
+                         modes_of(key_.role, wishes(), connection.wishes_there), connection.region);
+  if (!link) return link.error();
+  connection.link = *link;
+  adopt(connection, connection.lanes);
+  return ok();
+}
+
 Status Endpoint::greeted_by_server(Connection& connection, const Welcome& welcome, const Fd& fd) {
   if (key_.role != Role::client || connection.link)
     return Error{Failure::protocol, "a greeting out of turn"};
@@ -114,8 +138,15 @@ Status Endpoint::greeted_by_server(Connection& connection, const Welcome& welcom
   if (welcome.mapped != decide(own, welcome.wishes))
     return Error{Failure::protocol, "the server maps what nobody wished"};
   if (auto had = check_musts(own, welcome.wishes); !had) return had;
+  std::shared_ptr<PathRegion> region;
+  if (welcome.mapped.in_file) {
+    auto found = PathRegion::open(file(), welcome.region, connection.peer.uid, wake_);
+    if (!found) return found.error();
+    region = std::move(*found);
+    if (auto said = connection.channel->send(RegionFound{region->token()}); !said) return said;
+  }
   auto link = Link::make(connection.channel, connection.half, fd, connection.peer,
-                         modes_of(key_.role, own, welcome.wishes));
+                         modes_of(key_.role, own, welcome.wishes), std::move(region));
   if (!link) return link.error();
   connection.link = *link;
   adopt(connection, welcome.lanes);

@@ -47,8 +47,19 @@ bool Endpoint::has_settled_otherwise(Side which, Wish wish) const {
   const std::lock_guard lock(mutex_);
   return std::any_of(connections_.begin(), connections_.end(), [&](const auto& one) {
     const Wishes& made_for = one.second.wishes;
-    return (which == Side::sink ? made_for.send : made_for.receive) != wish;
+    const Wish made = which == Side::sink ? made_for.send : made_for.receive;
+    // A file is for both sides, whichever names it.
+    return made != wish && (made != Wish::path || wish == Wish::path);
   });
+}
+
+const std::string& Endpoint::file() const {
+  return side(Side::sink).file.empty() ? side(Side::src).file : side(Side::sink).file;
+}
+
+Wishes Endpoint::wishes() const {
+  if (!file().empty()) return {Wish::path, Wish::path};
+  return {side(Side::sink).wish, side(Side::src).wish};
 }
 
 // A server's: links that map what is not to be mapped any more.
@@ -62,7 +73,8 @@ void Endpoint::end_links_that_map(Side which) {
 }
 
 Result<std::shared_ptr<Endpoint>> Endpoint::attach(const Key& key, Side side, EndpointUser& user,
-                                                   Wish wish, uint64_t max_memory) {
+                                                   Wish wish, uint64_t max_memory,
+                                                   const std::string& file) {
   const std::lock_guard lock(registry_mutex);
   auto& known = registry()[key];
   auto endpoint = known.lock();
@@ -79,6 +91,10 @@ Result<std::shared_ptr<Endpoint>> Endpoint::attach(const Key& key, Side side, En
     known = endpoint;
   }
   const std::lock_guard inner(endpoint->mutex_);
+  if (!file.empty() && !endpoint->file().empty() && file != endpoint->file())
+    return Error{Failure::settings, "mmap=" + file + " here and mmap=" + endpoint->file() +
+                                        " at the other element of this link, which is one file"};
+  endpoint->side(side).file = file;
   endpoint->side(side).user = &user;
   endpoint->side(side).wish = wish;
   endpoint->side(side).max_memory = max_memory;
@@ -224,6 +240,8 @@ void Endpoint::stop(Side which) {
 void Endpoint::tell_news() {
   for (const auto& entry : connections_) {
     const auto& link = entry.second.link;
+    if (link && link->region() && link->region()->broken())
+      link->hang_up(link->region()->path() + " was cut short");
     if (link && link->take_news()) each_user([&](EndpointUser& user) { user.on_lanes(link); });
   }
 }
@@ -439,6 +457,8 @@ bool Endpoint::handle(Connection& connection, Channel::Received received) {
     drop(fd, Error{Failure::refused,
                    name_of(connection.peer) + " on " + key_.path + ": " + refuse->text});
     return false;
+  } else if (const auto* found = std::get_if<RegionFound>(&received.message)) {
+    good = found_region(connection, *found);
   } else if (!connection.link) {
     good = Error{Failure::protocol, "a control message before the handshake"};
   } else if (const auto* lanes = std::get_if<Lanes>(&received.message);

@@ -71,10 +71,12 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
 
   // Failure::busy where a server has this side already; a client gets an endpoint of its own then.
   // `wish` is about what that side sends or receives; for what a source receives inline there is
-  // no more memory than `max_memory`.
+  // no more memory than `max_memory`, which is also what a file is made for. `file` is where that
+  // one is, for Wish::path: of both sides, if one of them says so.
   static Result<std::shared_ptr<Endpoint>> attach(const Key& key, Side side, EndpointUser& user,
                                                   Wish wish = Wish::may,
-                                                  uint64_t max_memory = kDefaultMemory);
+                                                  uint64_t max_memory = kDefaultMemory,
+                                                  const std::string& file = "");
   void detach(Side side);
 
   Status start(Side side, const Options& options);
@@ -96,6 +98,7 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
     EndpointUser* user = nullptr;  // attached
     Wish wish = Wish::may;
     uint64_t max_memory = kDefaultMemory;
+    std::string file;
     bool started = false;
     Options options;
     Deadline gives_up = Deadline::max();
@@ -104,6 +107,10 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
     std::shared_ptr<Channel> channel;
     Wishes wishes;  // as a client has said them
     std::shared_ptr<SealedMemory> half;
+    // As a server, of a client that has not said yet that it has found that file.
+    std::shared_ptr<PathRegion> region;
+    Lanes lanes;
+    Wishes wishes_there;
     std::shared_ptr<Link> link;  // after the handshake
     Peer peer;
     Deadline greets_by = Deadline::max();
@@ -129,6 +136,7 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   bool may_change(const Error& why);
   bool handle(Connection& connection, Channel::Received received);
   Status greet_client(Connection& connection, const Hello& hello, const Fd& fd);
+  Status found_region(Connection& connection, const RegionFound& found);
   Status greeted_by_server(Connection& connection, const Welcome& welcome, const Fd& fd);
   Status may_enter(const Connection& connection) const;
   void serve(int fd, bool writable_only);
@@ -141,7 +149,8 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   bool reconnects() const;
   Lanes own_lanes() const;
   Lanes lanes_told(Connection& connection) const;
-  Wishes wishes() const { return {side(Side::sink).wish, side(Side::src).wish}; }
+  Wishes wishes() const;
+  const std::string& file() const;
   User nobody(Side which) const;
   bool has_settled_otherwise(Side which, Wish wish) const;
   void end_links_that_map(Side which);

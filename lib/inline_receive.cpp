@@ -40,12 +40,18 @@ struct InlineReceive::Hold_ {
   }
 };
 
-InlineReceive::InlineReceive(std::shared_ptr<Channel> channel, LocalLane lane)
+InlineReceive::InlineReceive(std::shared_ptr<Channel> channel, LocalLane lane,
+                             std::shared_ptr<PathRegion> region)
     : channel_(std::move(channel)),
       local_(std::move(lane)),
       sender_(local_.sender_half(), local_.receiver_half()),
       lane_(std::make_shared<ReceiveLane>(local_.receiver, local_.sender_map())),
-      returned_(std::make_shared<Returned>()) {}
+      returned_(std::make_shared<Returned>()),
+      region_(std::move(region)),
+      region_number_(region_ ? ArenaStore::new_number() : 0) {
+  // Nobody else adds any now.
+  if (region_) std::ignore = lane_->add_mapped(region_number_, region_->view());
+}
 
 InlineReceive::~InlineReceive() {
   if (store_) store_->on_retired({});
@@ -69,7 +75,9 @@ Status InlineReceive::begin(const ItemBegins& item, uint64_t max_memory) {
   droppable_ = item.droppable;
   withdrawn_ = false;
   if (descriptor_.extra_size > kLimits.extra) return wrong("an item's own bytes are too many");
-  if (descriptor_.size > store_->max_memory())
+  in_place_ = item.in_place;
+  if (in_place_ && !region_) return wrong("an item in a file that is not there");
+  if (!in_place_ && descriptor_.size > store_->max_memory())
     return wrong("the peer sent " + std::to_string(descriptor_.size) +
                  " bytes at once, more than max-memory=" + std::to_string(store_->max_memory()));
   coming_ = true;
@@ -99,9 +107,31 @@ Status InlineReceive::filled(size_t size) {
   if (!spaces_.empty()) return ok();
   if (!placed_) {
     placed_ = true;
-    if (auto placed = place_memories(); !placed) return placed;
+    if (auto placed = in_place_ ? find_memories() : place_memories(); !placed) return placed;
   }
   return spaces_.empty() ? publish() : ok();
+}
+
+// They lie in the file, and in the half of it that is the peer's.
+Status InlineReceive::find_memories() {
+  uint64_t more = 0;
+  if (extra_.size() >= sizeof more) std::memcpy(&more, extra_.data(), sizeof more);
+  if (descriptor_.size == 0 || more > kMostFurther ||
+      (more > 0 && extra_.size() < sizeof more + more * sizeof(FurtherPlace)))
+    return wrong("an item in a file has more memories than it may have, or none");
+  if (!region_->is_peers(descriptor_.offset, descriptor_.size))
+    return wrong("an item lies outside of its half of the file");
+  descriptor_.arena = region_number_;
+  for (uint64_t i = 0; i < more; ++i) {
+    std::byte* at = extra_.data() + sizeof more + i * sizeof(FurtherPlace);
+    FurtherPlace place;
+    std::memcpy(&place, at, sizeof place);
+    if (place.size == 0 || !region_->is_peers(place.offset, place.size))
+      return wrong("an item lies outside of its half of the file");
+    place.arena = region_number_;
+    std::memcpy(at, &place, sizeof place);
+  }
+  return ok();
 }
 
 // All memories of the item in one block, and their places in its bytes.

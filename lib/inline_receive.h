@@ -27,7 +27,9 @@ namespace mmaplink {
 
 class InlineReceive final : public PartTarget {
  public:
-  InlineReceive(std::shared_ptr<Channel> channel, LocalLane lane);
+  // With the `region` that items may lie in.
+  InlineReceive(std::shared_ptr<Channel> channel, LocalLane lane,
+                std::shared_ptr<PathRegion> region = nullptr);
   ~InlineReceive() override;
 
   // The link's own receiving end. It tells us when it has made progress: on_progress() is to call
@@ -49,6 +51,7 @@ class InlineReceive final : public PartTarget {
   struct Hold_;
 
   Status place_memories();
+  Status find_memories();
   Status publish();
   Status know(const Arena& arena) const;
   Result<Block> allocate(size_t size);
@@ -61,10 +64,13 @@ class InlineReceive final : public PartTarget {
   const std::shared_ptr<ReceiveLane> lane_;
   std::shared_ptr<ArenaStore> store_;  // with the first item
   const std::shared_ptr<Returned> returned_;
+  const std::shared_ptr<PathRegion> region_;
+  const uint32_t region_number_;  // as what the lane knows it
 
   // The endpoint's thread's: the item that is coming.
   bool coming_ = false;
   bool placed_ = false;  // its memories
+  bool in_place_ = false;
   bool droppable_ = false;
   bool withdrawn_ = false;
   Descriptor descriptor_;

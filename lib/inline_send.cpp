@@ -1,6 +1,7 @@
 #include "lib/inline_send.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 
 namespace mmaplink {
@@ -11,13 +12,19 @@ Error wrong(const char* text) { return Error{Failure::protocol, text}; }
 
 }  // namespace
 
-InlineSend::InlineSend(std::shared_ptr<Channel> channel, LocalLane lane)
+InlineSend::InlineSend(std::shared_ptr<Channel> channel, LocalLane lane,
+                       std::shared_ptr<PathRegion> region)
     : channel_(std::move(channel)),
       local_(std::move(lane)),
       lane_(std::make_shared<ReceiveLane>(local_.receiver, local_.sender_map())),
+      region_(std::move(region)),
       current_(std::make_shared<Current>()) {}
 
-Status InlineSend::add_arena(const Arena& arena) const {
+Status InlineSend::add_arena(const std::shared_ptr<Arena>& known) const {
+  const Arena& arena = *known;
+  // A piece of a file, of this link or of another.
+  if (!arena.fd())
+    return lane_->add_mapped(arena.number(), Mapping(arena.data(), arena.size(), known));
   auto fd = arena.fd().duplicate();
   if (!fd) return fd.error();
   return lane_->add_arena(arena.number(), std::move(*fd), arena.size());
@@ -90,7 +97,10 @@ Result<bool> InlineSend::take_next(const SendLane& lane) {
     }
   }
   const bool droppable = lane.is_droppable(descriptor.sequence);
-  current.head = build(ItemBegins{descriptor, droppable});
+  ItemBegins begins{descriptor, droppable};
+  begins.in_place = put_in_place(begins.descriptor);
+  if (begins.in_place) size = 0;
+  current.head = build(begins);
   sending_ = true;
   const std::lock_guard lock(mutex_);
   ++count_;
@@ -99,6 +109,33 @@ Result<bool> InlineSend::take_next(const SendLane& lane) {
   bytes_ += size;
   if (droppable) under_way_.fetch_add(1, std::memory_order_relaxed);
   waits_.store(false, std::memory_order_relaxed);
+  return true;
+}
+
+// Whether all of its memories lie in the file: their places there go along instead.
+bool InlineSend::put_in_place(Descriptor& descriptor) {
+  if (!region_ || descriptor.size == 0) return false;
+  Current& current = *current_;
+  const auto offset_of = [&](const View& view) {
+    return region_->offset_of(view.bytes().data(), view.size);
+  };
+  const auto first = offset_of(current.incoming.memory);
+  if (!first) return false;
+  std::vector<uint64_t> more;
+  for (const View& view : current.further) {
+    const auto offset = offset_of(view);
+    if (!offset) return false;
+    more.push_back(*offset);
+  }
+  descriptor.offset = *first;
+  // The bytes stay as they are for an item that repeats them.
+  current.extra = current.incoming.extra;
+  for (size_t i = 0; i < more.size(); ++i)
+    std::memcpy(current.extra.data() + sizeof(uint64_t) + i * sizeof(FurtherPlace) +
+                    offsetof(FurtherPlace, offset),
+                &more[i], sizeof more[i]);
+  current.left.clear();
+  if (descriptor.extra_size > 0) current.left.emplace_back(current.extra);
   return true;
 }
 

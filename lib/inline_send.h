@@ -3,7 +3,7 @@
 // part at a time, as long as the peer reads on.
 //
 // What is taken stays held until the peer gives it back, as if it had the memory mapped: all limits
-// are the same. A peer that waits is sent the next item; how many more go ahead of what it reads,
+// are the same. Memory that lies in the link's file stays where it is. A peer that waits is sent the next item; how many more go ahead of what it reads,
 // the publisher says.
 //
 // Owned by its link. Threads: pump() by any: whoever publishes, and the endpoint's thread when the
@@ -34,14 +34,16 @@ inline constexpr size_t kMostBytesAhead = 1 << 20;
 
 class InlineSend {
  public:
-  InlineSend(std::shared_ptr<Channel> channel, LocalLane lane);
+  // Of what lies in `region`, where there is one, only the place is sent.
+  InlineSend(std::shared_ptr<Channel> channel, LocalLane lane,
+             std::shared_ptr<PathRegion> region = nullptr);
 
   // What the link's own sending end is made of.
   Half& sender_half() const { return local_.sender_half(); }
   const Half& receiver_half() const { return local_.receiver_half(); }
 
   // Before an item that lies there is published.
-  Status add_arena(const Arena& arena) const;
+  Status add_arena(const std::shared_ptr<Arena>& known) const;
   Status retire_arena(uint32_t number) const { return lane_.get()->retire_arena(number); }
 
   // Sends what can be sent now of what `lane` has published.
@@ -64,6 +66,7 @@ class InlineSend {
     std::vector<View> further;
     std::deque<std::span<const std::byte>> left;
     std::vector<std::byte> head;
+    std::vector<std::byte> extra;  // of an item in place
   };
 
   struct Sent {
@@ -73,12 +76,14 @@ class InlineSend {
 
   Status send_what_goes(const SendLane& lane);
   Result<bool> take_next(const SendLane& lane);
+  bool put_in_place(Descriptor& descriptor);
   Status send_next_part();
   bool may_take() const;
 
   const std::shared_ptr<Channel> channel_;
   const LocalLane local_;
   const std::shared_ptr<ReceiveLane> lane_;
+  const std::shared_ptr<PathRegion> region_;
   std::atomic<uint32_t> calls_{0};  // of pump() that nobody has dealt with
   std::atomic<size_t> ahead_{kMostAhead};
   std::atomic<size_t> under_way_{0};

@@ -29,8 +29,10 @@ Result<std::shared_ptr<SealedMemory>> Link::make_half() {
 
 Result<std::shared_ptr<Link>> Link::make(std::shared_ptr<Channel> channel,
                                          std::shared_ptr<SealedMemory> own, const Fd& peer_half,
-                                         Peer peer, Modes modes) {
+                                         Peer peer, Modes modes,
+                                         std::shared_ptr<PathRegion> region) {
   Parts parts;
+  parts.region = std::move(region);
   parts.own = std::move(own);
   if (modes.any_mapped()) {
     auto map = map_sealed(peer_half, round_to_page(sizeof(Half)));
@@ -40,12 +42,13 @@ Result<std::shared_ptr<Link>> Link::make(std::shared_ptr<Channel> channel,
   if (!modes.send.mapped) {
     auto lane = LocalLane::make();
     if (!lane) return lane.error();
-    parts.inline_send = std::make_unique<InlineSend>(channel, std::move(*lane));
+    parts.inline_send = std::make_unique<InlineSend>(channel, std::move(*lane), parts.region);
   }
   if (!modes.receive.mapped) {
     auto lane = LocalLane::make();
     if (!lane) return lane.error();
-    parts.inline_receive = std::make_unique<InlineReceive>(channel, std::move(*lane));
+    parts.inline_receive =
+        std::make_unique<InlineReceive>(channel, std::move(*lane), parts.region);
     channel->set_part_target(parts.inline_receive.get());
   }
   auto link = std::make_shared<Link>(std::move(channel), std::move(parts), peer, std::move(modes));
@@ -76,7 +79,7 @@ Status Link::announce(const std::shared_ptr<Arena>& arena) {
     last_announced_.store(arena->number(), std::memory_order_relaxed);
     if (!announced_.insert(arena->number()).second) return ok();
   }
-  if (parts_.inline_send) return parts_.inline_send->add_arena(*arena);
+  if (parts_.inline_send) return parts_.inline_send->add_arena(arena);
   return channel_->send(ArenaMade{arena->number(), arena->size()}, arena->fd().get(), arena);
 }
 

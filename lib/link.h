@@ -29,11 +29,14 @@ class Link {
   // Maps the peer's half, where anything is mapped. `own` was, or will be, sent to it.
   static Result<std::shared_ptr<Link>> make(std::shared_ptr<Channel> channel,
                                             std::shared_ptr<SealedMemory> own, const Fd& peer_half,
-                                            Peer peer, Modes modes = {});
+                                            Peer peer, Modes modes = {},
+                                            std::shared_ptr<PathRegion> region = nullptr);
   static Result<std::shared_ptr<SealedMemory>> make_half();
 
   const Peer& peer() const { return peer_; }
   const Modes& modes() const { return modes_; }
+  // The file that payload lies in, where that is agreed on.
+  const std::shared_ptr<PathRegion>& region() const { return parts_.region; }
   Channel& channel() { return *channel_; }
   bool alive() const { return alive_.load(std::memory_order_acquire); }  // pairs with end()
   Lanes peer_lanes() const {
@@ -114,6 +117,7 @@ class Link {
     std::shared_ptr<const Mapping> peers;
     std::unique_ptr<InlineSend> inline_send;
     std::unique_ptr<InlineReceive> inline_receive;
+    std::shared_ptr<PathRegion> region;
   };
   Link(std::shared_ptr<Channel> channel, Parts parts, Peer peer, Modes modes);
   ~Link();

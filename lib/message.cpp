@@ -19,6 +19,7 @@ enum class Type : uint32_t {
   part = 9,
   progress = 10,
   withdrawn = 11,
+  region_found = 12,
 };
 
 class Writer {
@@ -74,7 +75,7 @@ class Reader {
   Wishes get_wishes() {
     const auto get_one = [this] {
       const auto wish = get<uint32_t>();
-      if (wish > static_cast<uint32_t>(Wish::must)) broken_ = true;
+      if (wish > static_cast<uint32_t>(Wish::path)) broken_ = true;
       return static_cast<Wish>(wish);
     };
     const Wish send = get_one();
@@ -112,11 +113,13 @@ std::string printable(std::span<const std::byte> bytes) {
   return text;
 }
 
+bool may_be_mapped(Wish wish) { return wish != Wish::no && wish != Wish::path; }
+
 }  // namespace
 
 bool carries_fd(const Message& message) {
   if (const auto* hello = std::get_if<Hello>(&message))
-    return hello->wishes.send != Wish::no || hello->wishes.receive != Wish::no;
+    return may_be_mapped(hello->wishes.send) || may_be_mapped(hello->wishes.receive);
   if (const auto* welcome = std::get_if<Welcome>(&message)) return welcome->mapped.any();
   return std::holds_alternative<ArenaMade>(message);
 }
@@ -136,6 +139,14 @@ std::vector<std::byte> build(const Message& message) {
           to.put(m.wishes);
           to.put(uint32_t{m.mapped.to_server});
           to.put(uint32_t{m.mapped.to_client});
+          to.put(uint32_t{m.mapped.in_file});
+          to.put(m.region.size);
+          to.put(m.region.token);
+          to.put(std::as_bytes(std::span(m.region.name)));
+          return to.finish();
+        } else if constexpr (std::is_same_v<T, RegionFound>) {
+          Writer to(Type::region_found);
+          to.put(m.token);
           return to.finish();
         } else if constexpr (std::is_same_v<T, Refuse>) {
           Writer to(Type::refuse);
@@ -158,6 +169,7 @@ std::vector<std::byte> build(const Message& message) {
           Writer to(Type::item);
           to.put(m.descriptor);
           to.put(uint32_t{m.droppable});
+          to.put(uint32_t{m.in_place});
           return to.finish();
         } else if constexpr (std::is_same_v<T, Part>) {
           Writer to(Type::part);
@@ -220,8 +232,16 @@ Result<Message> parse(std::span<const std::byte> bytes) {
       if (type == Type::hello) {
         message = Hello{version, lanes, wishes};
       } else {
-        const bool to_server = !ours || from.get_bool();
-        message = Welcome{version, lanes, wishes, {to_server, !ours || from.get_bool()}};
+        Welcome welcome{version, lanes, wishes};
+        if (ours) {
+          welcome.mapped.to_server = from.get_bool();
+          welcome.mapped.to_client = from.get_bool();
+          welcome.mapped.in_file = from.get_bool();
+          welcome.region.size = from.get<uint64_t>();
+          welcome.region.token = from.get<Token>();
+          welcome.region.name = printable(from.rest());
+        }
+        message = std::move(welcome);
       }
       break;
     }
@@ -241,9 +261,13 @@ Result<Message> parse(std::span<const std::byte> bytes) {
       break;
     case Type::item: {
       const auto descriptor = from.get<Descriptor>();
-      message = ItemBegins{descriptor, from.get_bool()};
+      const bool droppable = from.get_bool();
+      message = ItemBegins{descriptor, droppable, from.get_bool()};
       break;
     }
+    case Type::region_found:
+      message = RegionFound{from.get<Token>()};
+      break;
     case Type::withdrawn:
       message = Withdrawn{};
       break;

@@ -3,6 +3,7 @@
 //     client                                   server
 //       ── HELLO + its half ──────────────────▶       version, byte order, lanes, wishes
 //       ◀───────────────── WELCOME + its half ──       (or REFUSE: a text, and hang-up)
+//       ── REGION ────────────────────────────▶       where the payload lies in a file: it is found
 //       ◀── LANES / ARENA + fd / RETIRE / NOTE ──▶     any number, either way
 //       ◀── ITEM, PART… / WITHDRAWN / PROGRESS ──▶     where a direction is inline
 //
@@ -22,6 +23,7 @@
 
 #include "lib/layout.h"
 #include "lib/mode.h"
+#include "lib/path_region.h"
 #include "lib/result.h"
 
 namespace mmaplink {
@@ -48,6 +50,11 @@ struct Welcome {
   Lanes lanes;
   Wishes wishes = {};
   Mapped mapped = {};
+  RegionTerms region = {};  // where it is in a file
+};
+// The client has found that file: what it has put there.
+struct RegionFound {
+  Token token = {};
 };
 struct Refuse {
   std::string text;
@@ -60,10 +67,12 @@ struct ArenaRetired {
   uint32_t number = 0;
 };
 // What is inline begins: `descriptor.extra_size` bytes of extra, then those of its memories, come
-// in parts. Each part is as large as it may be, and belongs to one of them.
+// in parts. Each part is as large as it may be, and belongs to one of them. Of memories that are in
+// place nothing comes: they lie in the link's file, and offsets are from its beginning.
 struct ItemBegins {
   Descriptor descriptor;
   bool droppable = false;
+  bool in_place = false;
 };
 struct Part {
   uint32_t size = 0;
@@ -85,7 +94,7 @@ struct Note {
 };
 
 using Message = std::variant<Hello, Welcome, Refuse, Lanes, ArenaMade, ArenaRetired, Note,
-                             ItemBegins, Part, Progress, Withdrawn>;
+                             ItemBegins, Part, Progress, Withdrawn, RegionFound>;
 
 // Whether a message of this kind is accompanied by one descriptor.
 bool carries_fd(const Message& message);

@@ -5,6 +5,7 @@ namespace mmaplink {
 namespace {
 
 bool is_mapped(Wish client, Wish server) {
+  if (client == Wish::path || server == Wish::path) return false;
   if (client == Wish::no || server == Wish::no) return false;
   return client != Wish::if_asked || server == Wish::must;
 }
@@ -14,6 +15,9 @@ Mode mode_of(Role role, Wish ours, Wish theirs) {
   const Wish client = role == Role::client ? ours : theirs;
   const Wish server = role == Role::client ? theirs : ours;
   if (is_mapped(client, server)) return {true, "both sides let it be"};
+  if (ours == Wish::path && theirs == Wish::path) return {false, "both sides name a file", true};
+  if (ours == Wish::path) return {false, "mmap is a path here, and none at the peer"};
+  if (theirs == Wish::path) return {false, "mmap is a path at the peer, and none here"};
   if (ours == Wish::no) return {false, "mmap is set to that here"};
   if (theirs == Wish::no) return {false, "mmap is set to that at the peer"};
   return {false, "with mmap=auto a client is read from only by a server with mmap=yes"};
@@ -29,12 +33,15 @@ Result<Wishes> parse_mode(std::string_view word, Role role) {
   if (word == "read") return Wishes{Wish::no, Wish::must};
   if (word == "write") return Wishes{Wish::must, Wish::no};
   if (word == "no") return Wishes{Wish::no, Wish::no};
-  return Error{Failure::settings, "the value in mmap=" + std::string(word) +
-                                      " is none of: auto, yes, both, no, read, write"};
+  if (word.starts_with('/')) return Wishes{Wish::path, Wish::path};
+  return Error{Failure::settings,
+               "the value in mmap=" + std::string(word) +
+                   " is none of: auto, yes, both, no, read, write, or an absolute path"};
 }
 
 Mapped decide(Wishes client, Wishes server) {
-  return {is_mapped(client.send, server.receive), is_mapped(client.receive, server.send)};
+  return {is_mapped(client.send, server.receive), is_mapped(client.receive, server.send),
+          client.send == Wish::path && server.send == Wish::path};
 }
 
 Modes modes_of(Role role, Wishes own, Wishes peers) {
@@ -42,6 +49,9 @@ Modes modes_of(Role role, Wishes own, Wishes peers) {
 }
 
 Status check_musts(Wishes client, Wishes server) {
+  if (client.send == Wish::path && server.send != Wish::path)
+    return Error{Failure::settings,
+                 "the server has no file to be mapped: set mmap to its path there, too"};
   const Mapped mapped = decide(client, server);
   const bool send_missing = client.send == Wish::must && !mapped.to_server;
   const bool receive_missing = client.receive == Wish::must && !mapped.to_client;

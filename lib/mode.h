@@ -19,6 +19,7 @@ enum class Wish : uint32_t {
   if_asked,  // mapped where the other side wishes it for certain
   may,       // mapped where the other side lets us
   must,      // as a client mapped or nothing; as a server announced to clients
+  path,      // of both directions or none: in a file that both sides open
 };
 
 struct Wishes {
@@ -29,13 +30,15 @@ struct Wishes {
 
 enum class Role { server, client };
 
-// auto, yes, both, no, read, write. Failure::settings for any other, naming them.
+// auto, yes, both, no, read, write, or an absolute path. Failure::settings for any other, naming
+// them.
 Result<Wishes> parse_mode(std::string_view word, Role role);
 
 // What comes of it: by a true direction is mapped.
 struct Mapped {
   bool to_server = true;
   bool to_client = true;
+  bool in_file = false;  // both
   bool any() const { return to_server || to_client; }
   friend bool operator==(Mapped, Mapped) = default;
 };
@@ -45,12 +48,14 @@ Mapped decide(Wishes client, Wishes server);
 struct Mode {
   bool mapped = true;
   std::string why;
+  bool in_file = false;
 };
 // Of a link, as one of its sides sees them.
 struct Modes {
   Mode send;
   Mode receive;
   bool any_mapped() const { return send.mapped || receive.mapped; }
+  bool in_file() const { return send.in_file; }
 };
 Modes modes_of(Role role, Wishes own, Wishes peers);
 

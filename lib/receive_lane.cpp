@@ -218,6 +218,17 @@ Status BasicReceiveLane<Words>::add_arena(uint32_t number, Fd fd, uint64_t size)
 }
 
 template <class Words>
+Status BasicReceiveLane<Words>::add_mapped(uint32_t number, Mapping map) {
+  const size_t size = map.size();
+  auto arena = std::make_shared<const PeerArena>(PeerArena{number, Fd(), std::move(map)});
+  const std::lock_guard lock(arenas_mutex_);
+  if (!arenas_.emplace(number, std::move(arena)).second)
+    return wrong("an arena was announced twice");
+  arena_bytes_ += size;
+  return ok();
+}
+
+template <class Words>
 bool BasicReceiveLane<Words>::knows(uint32_t arena) const {
   const std::lock_guard lock(arenas_mutex_);
   return arenas_.contains(arena);

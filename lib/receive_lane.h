@@ -91,6 +91,8 @@ class BasicReceiveLane {
   void give_back(uint64_t ticket);
 
   Status add_arena(uint32_t number, Fd fd, uint64_t size);
+  // The same of what is mapped already.
+  Status add_mapped(uint32_t number, Mapping map);
   Status retire_arena(uint32_t number);
   bool knows(uint32_t arena) const;
   // Failure::protocol where the numbers do not fit; nullptr where the arena is not known yet.

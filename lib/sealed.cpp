@@ -32,7 +32,7 @@ Fd create_memfd(const char* name) {
 }  // namespace
 
 Mapping::~Mapping() {
-  if (data_ != nullptr) munmap(data_, size_);
+  if (data_ != nullptr && !of_) munmap(data_, size_);
 }
 
 size_t page_size() {

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <utility>
 
@@ -15,16 +16,21 @@
 
 namespace mmaplink {
 
-// One mmap(2), unmapped with its object. Not inherited by forked children.
+// One mmap(2), unmapped with its object, or a piece of one that `of` keeps. Not inherited by forked
+// children.
 class Mapping {
  public:
   Mapping() = default;
-  Mapping(std::byte* data, size_t size) : data_(data), size_(size) {}
+  Mapping(std::byte* data, size_t size, std::shared_ptr<const void> of = nullptr)
+      : data_(data), size_(size), of_(std::move(of)) {}
   Mapping(Mapping&& other) noexcept
-      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+      : data_(std::exchange(other.data_, nullptr)),
+        size_(std::exchange(other.size_, 0)),
+        of_(std::move(other.of_)) {}
   Mapping& operator=(Mapping&& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
+    std::swap(of_, other.of_);
     return *this;
   }
   ~Mapping();
@@ -35,10 +41,11 @@ class Mapping {
  private:
   std::byte* data_ = nullptr;
   size_t size_ = 0;
+  std::shared_ptr<const void> of_;
 };
 
 struct SealedMemory {
-  Fd fd;
+  Fd fd;  // none for a piece of a file (path_region.h)
   Mapping map;  // read and write
 };
 

@@ -43,6 +43,8 @@ Sender::Sender(uint64_t max_memory, std::optional<std::chrono::nanoseconds> peer
 Sender::~Sender() { stop(); }
 
 void Sender::add(std::shared_ptr<Link> link) {
+  // The file of one; what others have is copied there, through the socket.
+  if (link->region() && !store_->region()) store_->use(link->region());
   {
     const std::lock_guard lock(mutex_);
     link->send_lane().reopen();
@@ -85,6 +87,7 @@ size_t Sender::remove(const Link& link) {
     links_.erase(found);
   }
   std::vector<Held> freed;
+  if (gone->region() && gone->region() == store_->region()) store_->use(nullptr);
   const size_t count = gone->send_lane().free_all(freed);
   freed.clear();
   made_progress();

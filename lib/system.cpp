@@ -49,12 +49,12 @@ int memfd_create(const char* name, unsigned flags) {
 
 int ftruncate(int fd, off_t size) { return fails(Call::ftruncate) ? -1 : ::ftruncate(fd, size); }
 
-int fallocate(int fd, off_t size) {
-  return fails(Call::fallocate) ? -1 : ::fallocate(fd, 0, 0, size);
+int fallocate(int fd, off_t size, off_t offset) {
+  return fails(Call::fallocate) ? -1 : ::fallocate(fd, 0, offset, size);
 }
 
-void* mmap(size_t size, int protection, int fd) {
-  return fails(Call::mmap) ? MAP_FAILED : ::mmap(nullptr, size, protection, MAP_SHARED, fd, 0);
+void* mmap(size_t size, int protection, int fd, int flags) {
+  return fails(Call::mmap) ? MAP_FAILED : ::mmap(nullptr, size, protection, flags, fd, 0);
 }
 
 int populate(void* data, size_t size, int advice) {
@@ -63,7 +63,7 @@ int populate(void* data, size_t size, int advice) {
 
 int seal(int fd, int seals) { return fails(Call::seal) ? -1 : fcntl(fd, F_ADD_SEALS, seals); }
 
-int open(const char* path, int flags) { return fails(Call::open) ? -1 : ::open(path, flags); }
+int open(const char* path, int flags) { return fails(Call::open) ? -1 : ::open(path, flags, 0600); }
 
 int socket(int domain, int type) { return fails(Call::socket) ? -1 : ::socket(domain, type, 0); }
 

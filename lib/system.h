@@ -4,6 +4,7 @@
 // Each does what the call of that name does. No fault is armed outside of tests.
 #pragma once
 
+#include <sys/mman.h>
 #include <sys/types.h>
 
 #include <cstddef>
@@ -39,11 +40,11 @@ int failed();
 
 int memfd_create(const char* name, unsigned flags);
 int ftruncate(int fd, off_t size);
-int fallocate(int fd, off_t size);
-void* mmap(size_t size, int protection, int fd);
+int fallocate(int fd, off_t size, off_t offset = 0);
+void* mmap(size_t size, int protection, int fd, int flags = MAP_SHARED);
 int populate(void* data, size_t size, int advice);
 int seal(int fd, int seals);
-int open(const char* path, int flags);
+int open(const char* path, int flags);  // what is made is for nobody else (0600)
 int socket(int domain, int type);
 int accept(int fd, int flags);
 int epoll_create();
