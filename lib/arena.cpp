@@ -108,25 +108,29 @@ Result<Block> ArenaStore::allocate_large(size_t size, Arenas& retired) {
   return cut(*made, 0, size);
 }
 
-// Of a region there is no more than our half, for what fits in there at all.
-uint64_t ArenaStore::most(size_t size) const {
-  const bool in_region = region_ && size <= region_->capacity();
-  return in_region ? std::min<uint64_t>(max_memory_, region_->capacity()) : max_memory_;
+// For more arenas, of which one is to have a block of `size`.
+uint64_t ArenaStore::left(size_t size) const {
+  const uint64_t left = bytes_ < max_memory_ ? max_memory_ - bytes_ : 0;
+  return fits_region(size) ? std::min<uint64_t>(left, region_->room()) : left;
 }
 
 Result<SealedMemory> ArenaStore::make_memory(size_t size) const {
-  if (region_ && size <= region_->capacity()) return region_->allocate(size);
+  if (fits_region(size)) return region_->allocate(size);
   return make_sealed("mmap-arena", size);
 }
 
 Result<std::shared_ptr<Arena>> ArenaStore::add_arena(size_t size, Arenas& retired) {
-  const auto full = [&] { return bytes_ + size > most(size) || arenas_.size() >= kMost; };
+  const auto full = [&] {
+    return bytes_ + size > max_memory_ || arenas_.size() >= kMost ||
+           (fits_region(size) && region_->room() < size);
+  };
   if (full()) retire_empty(0, retired);
-  if (full())
+  if (arenas_.size() >= kMost)
+    return Error{Failure::limit, "the memory is in as many pieces as a peer takes, " +
+                                     std::to_string(kMost)};
+  if (bytes_ + size > max_memory_)
     return Error{Failure::limit,
-                 arenas_.size() >= kMost
-                     ? "the memory is in as many pieces as a peer takes, " + std::to_string(kMost)
-                     : "the limit max-memory=" + std::to_string(most(size)) + " is used up"};
+                 "the limit max-memory=" + std::to_string(max_memory_) + " is used up"};
   auto memory = make_memory(size);
   if (!memory) return memory.error();
   auto arena = std::make_shared<Arena>(new_number(), std::move(*memory));

@@ -127,8 +127,9 @@ class ArenaStore : public std::enable_shared_from_this<ArenaStore> {
   void retire_empty(size_t but_stride, Arenas& retired);
   void drop(Arenas::iterator from, Arenas& retired);
   void announce(const Arenas& retired);
-  uint64_t most(size_t size) const;
-  uint64_t left(size_t size) const { return bytes_ < most(size) ? most(size) - bytes_ : 0; }
+  // What is larger than our half of a file lies elsewhere.
+  bool fits_region(size_t size) const { return region_ && size <= region_->capacity(); }
+  uint64_t left(size_t size) const;
   Result<SealedMemory> make_memory(size_t size) const;
 
   const uint64_t max_memory_;

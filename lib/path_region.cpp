@@ -121,10 +121,15 @@ Status set_access(const Fd& fd, const std::string& path, const Access& access) {
 
 // What an arena of ours lies in.
 struct PathRegion::Piece {
-  std::shared_ptr<PathRegion> region;
-  uint64_t offset;
-  uint64_t size;
+  Piece(std::shared_ptr<PathRegion> of, uint64_t at, uint64_t bytes)
+      : region(std::move(of)), offset(at), size(bytes) {}
+  Piece(const Piece&) = delete;
+  Piece& operator=(const Piece&) = delete;
   ~Piece() { region->release(offset, size); }
+
+  const std::shared_ptr<PathRegion> region;
+  const uint64_t offset;
+  const uint64_t size;
 };
 
 Result<std::shared_ptr<PathRegion>> PathRegion::make(const std::string& path, uint64_t half,
@@ -290,7 +295,7 @@ Result<SealedMemory> PathRegion::allocate(size_t size) {
     free_.erase(found);
     if (left > 0) free_.emplace(offset + size, left);
   }
-  auto piece = std::make_shared<Piece>(Piece{shared_from_this(), offset, size});
+  auto piece = std::make_shared<Piece>(shared_from_this(), offset, size);
   if (sys::fallocate(fd_.get(), static_cast<off_t>(size), static_cast<off_t>(offset)) != 0 &&
       errno != EOPNOTSUPP && errno != ENODEV && errno != EINVAL) {
     const int code = errno;
@@ -306,6 +311,13 @@ Result<SealedMemory> PathRegion::allocate(size_t size) {
   // A hint: what is not there comes as it is written.
   sys::populate(made.map.data(), size, MADV_POPULATE_WRITE);
   return made;
+}
+
+size_t PathRegion::room() const {
+  const std::lock_guard lock(mutex_);
+  uint64_t most = 0;
+  for (const auto& [offset, size] : free_) most = std::max(most, size);
+  return most;
 }
 
 // A piece of nothing but zeros again, and no memory.

@@ -61,11 +61,13 @@ class PathRegion : public std::enable_shared_from_this<PathRegion> {
   Status settle(const Token& clients);
   bool broken() const { return guard_->broken(); }
   const std::string& path() const { return path_; }
+  const Fd& fd() const { return fd_; }
 
   // A piece of our half, whole pages, backed by memory now. Failure::limit where there is no room
   // in it, Failure::no_space where the file system has none.
   Result<SealedMemory> allocate(size_t size);
   size_t capacity() const { return own_size_; }  // of our half
+  size_t room() const;                           // the largest piece there is now
   // Where in the file something of our half lies.
   std::optional<uint64_t> offset_of(const std::byte* data, size_t size) const;
   // The whole file, in which only the peer's half is to be read: whether this lies there.
@@ -92,7 +94,7 @@ class PathRegion : public std::enable_shared_from_this<PathRegion> {
   uint64_t own_size_ = 0;
   uint64_t peers_ = 0;
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::map<uint64_t, uint64_t> free_;  // pieces of our half: offset, size
 };
 
