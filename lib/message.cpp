@@ -142,7 +142,8 @@ std::vector<std::byte> build(const Message& message) {
           to.put(uint32_t{m.mapped.in_file});
           to.put(m.region.size);
           to.put(m.region.token);
-          to.put(std::as_bytes(std::span(m.region.name)));
+          to.put(uint32_t{m.region.in_directory});
+          to.put(m.region.name);
           return to.finish();
         } else if constexpr (std::is_same_v<T, RegionFound>) {
           Writer to(Type::region_found);
@@ -239,7 +240,8 @@ Result<Message> parse(std::span<const std::byte> bytes) {
           welcome.mapped.in_file = from.get_bool();
           welcome.region.size = from.get<uint64_t>();
           welcome.region.token = from.get<Token>();
-          welcome.region.name = printable(from.rest());
+          welcome.region.in_directory = from.get_bool();
+          welcome.region.name = from.get<Token>();
         }
         message = std::move(welcome);
       }

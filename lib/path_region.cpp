@@ -53,14 +53,19 @@ std::string hex(const Token& token) {
   return text;
 }
 
+std::string file_in(const std::string& directory, const Token& name) {
+  return directory + "/" + std::string(kPrefix) + hex(name);
+}
+
 bool is_name(std::string_view name) {
   return name.size() == kPrefix.size() + 2 * Token().size() && name.starts_with(kPrefix) &&
          name.find_first_not_of("0123456789abcdef", kPrefix.size()) == name.npos;
 }
 
+// Not through a symbolic link, which open() refuses, too.
 bool is_directory(const std::string& path) {
   struct stat st {};
-  return stat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode);
+  return lstat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode);
 }
 
 Error of(int code, const std::string& path, const char* what) {
@@ -147,8 +152,9 @@ Result<std::shared_ptr<PathRegion>> PathRegion::make(const std::string& path, ui
     if (in_directory) {
       auto name = new_token();
       if (!name) return name.error();
-      region->terms_.name = std::string(kPrefix) + hex(*name);
-      region->path_ = path + "/" + region->terms_.name;
+      region->terms_.in_directory = true;
+      region->terms_.name = *name;
+      region->path_ = file_in(path, *name);
     }
     constexpr int kFlags = O_RDWR | O_NOFOLLOW | O_CLOEXEC;
     const char* file = region->path_.c_str();
@@ -192,12 +198,12 @@ Result<std::shared_ptr<PathRegion>> PathRegion::open(const std::string& path,
   const std::shared_ptr<PathRegion> region(new PathRegion);
   region->terms_ = terms;
   region->path_ = path;
-  if (is_directory(path)) {
-    if (!is_name(terms.name))
-      return Error{Failure::settings,
-                   "mmap=" + path + " is a directory here, and a file at the server"};
-    region->path_ += "/" + terms.name;
-  }
+  const bool in_directory = is_directory(path);
+  if (in_directory != terms.in_directory)
+    return Error{Failure::settings,
+                 "mmap=" + path + " is " + (in_directory ? "a directory" : "no directory") +
+                     " here, and " + (in_directory ? "none" : "one") + " at the server"};
+  if (in_directory) region->path_ = file_in(path, terms.name);
   region->fd_ = Fd(sys::open(region->path_.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
   if (!region->fd_) return of(errno, region->path_, "opening what the server has there");
   struct stat st {};

@@ -34,9 +34,10 @@ using Token = std::array<uint8_t, 16>;
 
 // What a server says of it.
 struct RegionTerms {
-  std::string name;  // of the file in its directory; empty where the path is that of a file
   uint64_t size = 0;
   Token token{};
+  bool in_directory = false;  // the path is that of a directory …
+  Token name{};               // … and this the name of the file, in hexadecimal behind "mmap-"
 };
 
 class PathRegion : public std::enable_shared_from_this<PathRegion> {

@@ -39,6 +39,7 @@ const std::vector<Message>& one_of_each() {
       ItemBegins{Descriptor{.sequence = 3, .size = 5}, true},
       Progress{7, true, {1, 2, 3}},
       Withdrawn{},
+      RegionFound{Token{1, 2, 3}},
   };
   return list;
 }
@@ -76,6 +77,15 @@ void fields_arrive() {
   g_assert_true(std::get<Refuse>(trip(Refuse{""})).text.empty());
   const auto item = std::get<ItemBegins>(trip(ItemBegins{Descriptor{.ticket = 9}, true}));
   g_assert_true(item.descriptor.ticket == 9 && item.droppable);
+  g_assert_true(!item.in_place);
+  g_assert_true(std::get<ItemBegins>(trip(ItemBegins{{}, false, true})).in_place);
+  const RegionTerms terms{uint64_t{7} << 40, Token{1}, true, Token{2}};
+  const auto region = std::get<Welcome>(trip(Welcome{
+      kVersion, {}, {Wish::path, Wish::path}, Mapped{false, false, true}, terms}));
+  g_assert_true(region.mapped.in_file && region.wishes.send == Wish::path);
+  g_assert_true(region.region.size == terms.size && region.region.token == terms.token &&
+                region.region.in_directory && region.region.name == terms.name);
+  g_assert_true(std::get<RegionFound>(trip(RegionFound{Token{9}})).token == Token{9});
   const auto progress = std::get<Progress>(trip(Progress{8, true, {6, 5}}));
   g_assert_true(progress.claimed == 8 && progress.waits);
   g_assert_true(progress.tickets == (std::vector<uint64_t>{6, 5}));
@@ -147,7 +157,7 @@ void longer_messages_are_refused() {
 }
 
 void unknown_types_are_refused() {
-  for (const uint32_t type : {0u, 12u, 13u, 0x01000000u, ~0u})
+  for (const uint32_t type : {0u, 13u, 14u, 0x01000000u, ~0u})
     g_assert_true(fails(parse(raw(type, {1, 2, 3})), Failure::protocol,
                         "a control message of an unknown type"));
 }

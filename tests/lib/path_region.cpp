@@ -127,11 +127,15 @@ void another_file_is_found_out() {
   g_assert_true(
       fails(open(dir.path("other"), server->terms()), Failure::settings, "is not the file that"));
   g_assert_true(fails(open(dir.path("none"), server->terms()), Failure::not_found, "none"));
+  RegionTerms in_directory = server->terms();
+  in_directory.in_directory = true;
+  g_assert_true(fails(open(dir.path("one"), in_directory), Failure::settings,
+                      "no directory here, and one at the server"));
   write_file(dir.path("short"), 100);
   g_assert_true(
       fails(open(dir.path("short"), server->terms()), Failure::settings, "it is another file"));
   g_assert_true(fails(open(dir.path(), server->terms()), Failure::settings,
-                      "a directory here, and a file at the server"));
+                      "a directory here, and none at the server"));
   // A client that has another file, which knows our token all the same.
   g_assert_true(fails(server->settle(Token{1}), Failure::settings, "the client has"));
   g_assert_true(fails(server->settle(Token{}), Failure::settings, "the client has") ||
@@ -172,6 +176,8 @@ void links_are_not_followed() {
   const auto server = must(make(dir.path("file")));
   g_assert_true(
       fails(open(dir.path("link"), server->terms()), Failure::settings, "symbolic link"));
+  g_assert_cmpint(symlink(dir.path().c_str(), dir.path("to-here").c_str()), ==, 0);
+  g_assert_true(fails(make(dir.path("to-here")), Failure::settings, "symbolic link"));
   g_assert_true(fails(make("/dev/null"), Failure::settings, "no size for a region") ||
                 !make("/dev/null"));
 }

@@ -1,0 +1,213 @@
+// mmap=/path: payload in a file that each side opens by a path of its own.
+#include <fcntl.h>
+
+#include <filesystem>
+
+#include "tests/elements/support.h"
+
+using test::Harness;
+using test::Pipeline;
+using test::Scene;
+
+namespace {
+
+std::string text_stat(const Harness& of, const char* field) {
+  GstStructure* stats = nullptr;
+  g_object_get(of.element(), "stats", &stats, nullptr);
+  const gchar* text = gst_structure_get_string(stats, field);
+  const std::string copy = text != nullptr ? text : "";
+  gst_structure_free(stats);
+  return copy;
+}
+
+struct Places {
+  explicit Places(const Scene& scene) : here(scene.path("here")) {
+    std::filesystem::create_directory(here);
+  }
+  std::string file(const char* name) const { return here + "/" + name; }
+  // By its other name, as another container may have it.
+  std::string also(const char* name) const {
+    std::filesystem::create_hard_link(file(name), file("also"));
+    return file("also");
+  }
+  size_t files() const {
+    const std::filesystem::directory_iterator all(here);
+    return static_cast<size_t>(std::distance(begin(all), end(all)));
+  }
+  const std::string here;
+};
+
+struct Pair {
+  Pair(const Scene& scene, const std::string& server, const std::string& client,
+       const char* more = "", const char* caps = test::kVideo)
+      : sink(scene.sink("mmap=" + server + " " + more), caps), source(scene.src("mmap=" + client)) {
+    source.play();
+    sink.wait_for_clients(1);
+  }
+  Harness sink, source;
+};
+
+}  // namespace
+
+TEST(frames_stay_where_they_are) {
+  const Scene scene;
+  const Places places(scene);
+  const Pair pair(scene, places.here, places.here);
+  for (const auto& [end, field] :
+       {std::pair(&pair.sink, "mode-send"), std::pair(&pair.source, "mode-receive")})
+    fail_unless_equals_string(text_stat(*end, field).c_str(), "path");
+  // Both have it: nobody else is to find it.
+  fail_unless_equals_int(static_cast<int>(places.files()), 0);
+  for (guint64 i = 0; i < 50; ++i) {
+    GstBuffer* buffer = pair.sink.acquire();
+    gst_buffer_memset(buffer, 0, static_cast<guint8>(i), gst_buffer_get_size(buffer));
+    GST_BUFFER_OFFSET(buffer) = i;
+    fail_unless_equals_int(pair.sink.push(buffer), GST_FLOW_OK);
+    fail_unless_equals_uint64(pair.source.pull_number(), i);
+  }
+  fail_unless_equals_uint64(pair.sink.stat("bytes-copied"), 0);
+  fail_unless_equals_uint64(pair.source.stat("bytes-copied"), 0);
+}
+
+TEST(a_file_that_was_there_stays) {
+  const Scene scene;
+  const Places places(scene);
+  const std::string file = places.file("device");
+  const int fd = open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  fail_unless_equals_int(ftruncate(fd, 4 << 20), 0);
+  close(fd);
+  {
+    const std::string also = places.also("device");
+    const Pair pair(scene, file, also);
+    fail_unless_equals_int(pair.sink.push_number(5), GST_FLOW_OK);
+    fail_unless_equals_uint64(pair.source.pull_number(), 5);
+    // A file is for one link.
+    const Harness other(scene.src("on-disconnect=error mmap=" + also));
+    other.play();
+    const std::string error = other.wait_error();
+    fail_unless(test::contains(error, file) && test::contains(error, "in use by another link"),
+                "%s", error.c_str());
+  }
+  fail_unless_equals_int(static_cast<int>(std::filesystem::file_size(file)), 4 << 20);
+  std::filesystem::remove_all(places.here);
+}
+
+// What does not fit into a half of it is copied through the socket.
+TEST(frames_larger_than_the_file_cross) {
+  const Scene scene;
+  const Places places(scene);
+  const std::string file = places.file("small");
+  const int fd = open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  fail_unless_equals_int(ftruncate(fd, 200'000), 0);
+  close(fd);
+  const Pair pair(scene, file, file, "", "application/x-anything");
+  for (guint64 i = 0; i < 20; ++i) {
+    const gsize size = i % 2 == 0 ? 3'000'000 : 5'000;
+    fail_unless_equals_int(pair.sink.push(test::numbered(i, size)), GST_FLOW_OK);
+    const auto buffer = pair.source.pull();
+    fail_unless_equals_uint64(GST_BUFFER_OFFSET(buffer.get()), i);
+    fail_unless_equals_uint64(gst_buffer_get_size(buffer.get()), size);
+    guint8 byte = 0;
+    gst_buffer_extract(buffer.get(), size - 1, &byte, 1);
+    fail_unless_equals_int(byte, static_cast<int>(i));
+  }
+}
+
+TEST(several_readers_have_a_file_each) {
+  const Scene scene;
+  const Places places(scene);
+  const Pair pair(scene, places.here, places.here);
+  const Harness other(scene.src("mmap=" + places.here));
+  other.play();
+  pair.sink.wait_for_clients(2);
+  for (guint64 i = 0; i < 20; ++i) {
+    GstBuffer* buffer = pair.sink.acquire();
+    gst_buffer_memset(buffer, 0, static_cast<guint8>(i), gst_buffer_get_size(buffer));
+    GST_BUFFER_OFFSET(buffer) = i;
+    fail_unless_equals_int(pair.sink.push(buffer), GST_FLOW_OK);
+    fail_unless_equals_uint64(pair.source.pull_number(), i);
+    fail_unless_equals_uint64(other.pull_number(), i);
+  }
+}
+
+TEST(both_directions_lie_in_one_file) {
+  const Scene scene;
+  const Places places(scene);
+  const Pipeline server(scene.src("role=server mmap=" + places.here + " ! identity ! ") +
+                        scene.sink());
+  server.play();
+  const Pipeline client(
+      "videotestsrc num-buffers=50 ! video/x-raw,width=640,height=480 ! " +
+      scene.sink("name=sink role=client mmap=" + places.here) + "  " +
+      scene.src("name=back ! fakesink sync=false"));
+  client.play();
+  client.wait_eos();
+  fail_unless_equals_uint64(test::stat(client.element("back"), "buffers"), 50);
+  fail_unless_equals_uint64(test::stat(client.element("sink"), "bytes-copied"), 0);
+}
+
+TEST(a_path_on_one_side_only) {
+  const Scene scene;
+  const Places places(scene);
+  {
+    const Pair pair(scene, places.here, "auto");
+    fail_unless_equals_string(text_stat(pair.source, "mode-receive").c_str(), "inline");
+    fail_unless(test::contains(text_stat(pair.source, "mode-receive-because"), "path at the peer"));
+    fail_unless_equals_int(pair.sink.push_number(5), GST_FLOW_OK);
+    fail_unless_equals_uint64(pair.source.pull_number(), 5);
+  }
+  const Harness sink(scene.sink("mmap=auto"));
+  const Harness source(scene.src("mmap=" + places.here));
+  source.play();
+  const std::string error = source.wait_error();
+  fail_unless(test::contains(error, "set mmap to its path there"), "%s", error.c_str());
+}
+
+TEST(what_is_wrong_with_a_path_is_said) {
+  const Scene scene;
+  const Places places(scene);
+  // The server's: its client is told, too.
+  {
+    const Harness sink(scene.sink("mmap=/nowhere/at/all"));
+    const Harness source(scene.src("on-disconnect=error mmap=" + places.here));
+    source.play();
+    const std::string error = source.wait_error();
+    fail_unless(test::contains(error, "/nowhere/at/all") && test::contains(error, "No such file"),
+                "%s", error.c_str());
+  }
+  // The client's.
+  const Harness sink(scene.sink("mmap=" + places.here));
+  const Harness source(scene.src("on-disconnect=error mmap=/nowhere/at/all"));
+  source.play();
+  const std::string error = source.wait_error();
+  fail_unless(test::contains(error, "/nowhere/at/all") && test::contains(error, "No such file"),
+              "%s", error.c_str());
+  fail_unless(test::becomes([&] { return places.files() == 0; }), "a file was left behind");
+}
+
+// The client writes to its link's file what it likes, and cuts it: one that is read now is spoilt,
+// the link ends, and the server goes on.
+TEST(a_file_that_is_cut_short_ends_its_link) {
+  const Scene scene;
+  const Places places(scene);
+  const std::string file = places.file("kept");
+  close(open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  const Harness source(scene.src("role=server mmap=" + file));
+  source.play();
+  test::Ref<GstBuffer> held;
+  {
+    const Harness sink(scene.sink("role=client mmap=" + file));
+    fail_unless_equals_int(sink.push_number(1), GST_FLOW_OK);
+    held = source.pull();
+    std::filesystem::resize_file(file, 0);
+    GstMapInfo map;
+    fail_unless(gst_buffer_map(held.get(), &map, GST_MAP_READ));
+    fail_unless_equals_int(map.data[map.size - 1], 0);
+    gst_buffer_unmap(held.get(), &map);
+    fail_unless(test::becomes([&] { return source.stat("peers") == 0; }));
+  }
+  std::filesystem::remove(file);
+  const Harness sink(scene.sink("role=client mmap=" + file));
+  fail_unless_equals_int(sink.push_number(2), GST_FLOW_OK);
+  fail_unless_equals_uint64(source.pull_number(), 2);
+}
