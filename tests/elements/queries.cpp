@@ -184,6 +184,31 @@ TEST(downstream_questions_are_answered_by_the_readers_downstream) {
   fail_unless_equals_int(gst_harness_buffers_in_queue(pair.reader.get()), 5);
 }
 
+// A muxer asks: what it goes back to must be there for each of them.
+TEST(sender_may_go_back_where_all_of_its_readers_can) {
+  const Scene scene;
+  const Harness sink(scene.sink(), nullptr);
+  const auto may_go_back = [&] {
+    const test::Ref<GstQuery> query(gst_query_new_seeking(GST_FORMAT_BYTES));
+    gboolean seekable = FALSE;
+    if (gst_pad_peer_query(sink.get()->srcpad, query.get()))
+      gst_query_parse_seeking(query.get(), nullptr, &seekable, nullptr, nullptr);
+    return seekable != FALSE;
+  };
+  fail_unless(!may_go_back());
+  const Pipeline file(scene.src() + "! filesink async=false location=" + scene.path("file"));
+  file.play();
+  sink.wait_for_clients(1);
+  fail_unless(may_go_back());
+  const Pipeline other(scene.src() + "! fakesink async=false");
+  other.play();
+  sink.wait_for_clients(2);
+  fail_unless(!may_go_back());
+  other.stop();
+  sink.wait_for_clients(1);
+  fail_unless(may_go_back());
+}
+
 TEST(metas_that_the_reader_knows_are_offered) {
   const Scene scene;
   const Pair pair(scene);
