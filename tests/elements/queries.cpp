@@ -222,6 +222,59 @@ TEST(metas_that_the_reader_knows_are_offered) {
       query.get(), GST_VIDEO_OVERLAY_COMPOSITION_META_API_TYPE, nullptr));
 }
 
+namespace {
+
+// A context with a number, or with an object, which is of one process.
+void set_context(GstQuery* query, GObject* object) {
+  const gchar* type = nullptr;
+  gst_query_parse_context_type(query, &type);
+  GstContext* context = gst_context_new(type, FALSE);
+  GstStructure* fields = gst_context_writable_structure(context);
+  if (object != nullptr)
+    gst_structure_set(fields, "display", G_TYPE_OBJECT, object, nullptr);
+  else
+    gst_structure_set(fields, "id", G_TYPE_UINT64, G_GUINT64_CONSTANT(1) << 40, nullptr);
+  gst_query_set_context(query, context);
+  gst_context_unref(context);
+}
+
+}  // namespace
+
+// As an element does that needs one: it asks both ways, before it asks its application.
+TEST(contexts_are_found_on_the_other_side) {
+  const Scene scene;
+  const Pair pair(scene);
+  GObject* object = nullptr;
+  Answer answer = [&](GstQuery* query) {
+    if (GST_QUERY_TYPE(query) != GST_QUERY_CONTEXT) return false;
+    set_context(query, object);
+    return true;
+  };
+  const auto ask = [](GstPad* pad) {
+    const test::Ref<GstQuery> query(gst_query_new_context("my.context"));
+    GstContext* context = nullptr;
+    if (gst_pad_peer_query(pad, query.get())) gst_query_parse_context(query.get(), &context);
+    if (context == nullptr) return guint64{0};
+    fail_unless(gst_context_has_context_type(context, "my.context"));
+    fail_unless(!gst_context_is_persistent(context));
+    guint64 id = 0;
+    fail_unless(gst_structure_get_uint64(gst_context_get_structure(context), "id", &id));
+    return id;
+  };
+  for (const auto& [asks, answers] : {std::pair(&pair.sink, &pair.reader),
+                                      std::pair(&pair.reader, &pair.sink)}) {
+    GstPad* from = asks == &pair.sink ? asks->get()->srcpad : asks->get()->sinkpad;
+    GstPad* to = asks == &pair.sink ? answers->get()->sinkpad : answers->get()->srcpad;
+    fail_unless_equals_uint64(ask(from), 0);
+    answer_with(to, answer);
+    object = nullptr;
+    fail_unless_equals_uint64(ask(from), G_GUINT64_CONSTANT(1) << 40);
+    // All of it or nothing.
+    object = G_OBJECT(pair.sink.element());
+    fail_unless_equals_uint64(ask(from), 0);
+  }
+}
+
 TEST(latency_is_right_on_both_sides) {
   const Scene scene;
   // A parser-like element of 20 ms on one side, of 30 ms on the other.
