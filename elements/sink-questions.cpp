@@ -122,8 +122,8 @@ bool Sink::query(GstQuery* query) {
                      [&](const auto& reader) { return !ask({reader}, same).empty(); });
 }
 
-// A muxer asks before it sends anything, and goes back to what it has written only where all who get
-// it can. Who does not answer can't.
+// A muxer asks before it sends anything, and goes back to what it has written only where all who
+// get it can. Who does not answer can't.
 bool Sink::query_seeking(GstQuery* query) {
   wait_for_reader();
   const auto readers = readers_.all();
@@ -158,8 +158,8 @@ bool Sink::accept_caps(GstQuery* query) {
   GstCaps* caps = nullptr;
   gst_query_parse_accept_caps(query, &caps);
   auto readers = readers_.all();
-  std::erase_if(
-      readers, [this](const auto& reader) { return !reader->suits || !has_decided(*reader); });
+  std::erase_if(readers,
+                [this](const auto& reader) { return !reader->suits || !has_decided(*reader); });
   const auto answers = ask(readers, [caps] { return own(gst_query_new_accept_caps(caps)); });
   const bool any = std::any_of(answers.begin(), answers.end(), [](const Answered& one) {
     gboolean accepts = FALSE;

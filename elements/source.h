@@ -147,7 +147,7 @@ class Source final : public mmaplink::EndpointUser {
   bool is_parsed_ = true;  // by these caps, or without any
   PadTime time_;
   std::shared_ptr<const Group> group_;  // of the stream
-  gint64 left_ = -1;  // of num-buffers
+  gint64 left_ = -1;                    // of num-buffers
 
   Counters counters_;
 };

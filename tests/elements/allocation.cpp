@@ -51,8 +51,8 @@ class Reader {
       gst_query_add_allocation_pool(query, nullptr, wants.size, wants.min, wants.max);
     gst_query_add_allocation_param(query, nullptr, &params);
     for (const GType api : wants.metas)
-      gst_query_add_allocation_meta(
-          query, api, api == GST_VIDEO_META_API_TYPE ? wants.around : nullptr);
+      gst_query_add_allocation_meta(query, api,
+                                    api == GST_VIDEO_META_API_TYPE ? wants.around : nullptr);
   }
   Harness harness_;
 };
@@ -125,8 +125,8 @@ TEST(memory_and_metas_are_as_wanted_whatever_the_caps) {
   }
 }
 
-// There are as many frames as are wanted, and more: those that wait for readers and are held by them
-// are of the same pool. They are as large as the caps say.
+// There are as many frames as are wanted, and more: those that wait for readers and are held by
+// them are of the same pool. They are as large as the caps say.
 TEST(pool_has_no_maximum_and_the_size_of_a_frame) {
   Wants wants;
   wants.size = 1;

@@ -155,8 +155,8 @@ std::vector<Case> file_cases() {
        .chains = {{"filesrc location=@/song.mp3", "queue", "id3demux", "queue", "mpegaudioparse",
                    "mpg123audiodec"}},
        .films = {mp3}},
-      // Its demuxer looks for the end from a thread of its own where it is pushed to, and has found it
-      // or not when it is asked: so this one has its file for itself, too.
+      // Its demuxer looks for the end from a thread of its own where it is pushed to, and has found
+      // it or not when it is asked: so this one has its file for itself, too.
       {.name = "tags_of_ogg",
        .chains = {{"filesrc location=@/song.ogg", "oggdemux", "vorbisdec", "audioconvert"}},
        .first = kBehindDemuxer,

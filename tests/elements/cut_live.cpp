@@ -44,7 +44,8 @@ std::vector<Case> live_cases() {
        .prepare = start_at_a_second},
       // The file begins with 0 whatever running time it is.
       {.name = "live_audio_and_video_in_a_file",
-       .chains = {{kLiveVideo, kLiveFrames, "jpegenc", "jpegparse"}, {kLiveAudio, kSamples, "opusenc", "opusparse"}},
+       .chains = {{kLiveVideo, kLiveFrames, "jpegenc", "jpegparse"},
+                  {kLiveAudio, kSamples, "opusenc", "opusparse"}},
        .tail = "matroskamux name=join offset-to-zero=true ! matroskademux name=demux "
                "demux.video_0 ! queue ! fakesink name=end0 "
                "demux.audio_0 ! queue ! fakesink name=end1",

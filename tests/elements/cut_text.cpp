@@ -16,8 +16,8 @@ constexpr auto kCaptions = "closedcaption/x-cea-608,format=raw,field=0,framerate
 
 std::string captioned(const std::string& video, const std::string& captions) {
   return "videotestsrc num-buffers=20 ! video/x-raw,framerate=30/1," + video +
-         " ! cccombiner name=both " + kPairs + " ! " + kCaptions + " ! ccconverter ! closedcaption/" + captions +
-         " ! both.caption both.";
+         " ! cccombiner name=both " + kPairs + " ! " + kCaptions +
+         " ! ccconverter ! closedcaption/" + captions + " ! both.caption both.";
 }
 
 }  // namespace
@@ -26,7 +26,8 @@ std::vector<Case> text_cases() {
   const auto captions_708 = captioned("format=I420,width=64,height=48", "x-cea-708,format=cc_data");
   return {
       {.name = "subtitles", .chains = {{kText, "subparse", "identity"}}},
-      {.name = "text_over_video", .chains = {{kVideo, kFrames, "textoverlay text=over", "timeoverlay"}}},
+      {.name = "text_over_video",
+       .chains = {{kVideo, kFrames, "textoverlay text=over", "timeoverlay"}}},
       // Each over a link of its own.
       {.name = "subtitles_over_video",
        .chains = {{kVideo, kFrames, "identity"}, {kText, "subparse"}},

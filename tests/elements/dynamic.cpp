@@ -140,10 +140,9 @@ TEST(reader_comes_between_the_choice_of_caps_and_the_caps) {
                   "fakesink async=false")};
     std::atomic<bool> has_come{false};
   };
-  for (const auto type :
-       {GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM,
-        static_cast<GstPadProbeType>(GST_PAD_PROBE_TYPE_QUERY_DOWNSTREAM |
-                                     GST_PAD_PROBE_TYPE_PULL)}) {
+  for (const auto type : {GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM,
+                          static_cast<GstPadProbeType>(GST_PAD_PROBE_TYPE_QUERY_DOWNSTREAM |
+                                                       GST_PAD_PROBE_TYPE_PULL)}) {
     Moment moment;
     GstPad* pad = gst_element_get_static_pad(moment.sender.element("sink"), "sink");
     const auto come = [](GstPad*, GstPadProbeInfo* info, gpointer data) {

@@ -73,12 +73,13 @@ class Pictures {
 class Server {
  public:
   Server(const Scene& scene, const std::string& format)
-      : pipeline_("videotestsrc is-live=true pattern=ball ! "
-                  "video/x-raw,format=I420,width=64,height=48,framerate=100/1 ! "
-                  "taginject tags=title=late ! x264enc name=encoder threads=1 "
-                  "tune=zerolatency pass=quant quantizer=0 key-int-max=1000000 "
-                  "option-string=scenecut=0 ! video/x-h264,stream-format=" +
-                  format + " ! " + scene.sink("name=sink")),
+      : pipeline_(
+            "videotestsrc is-live=true pattern=ball ! "
+            "video/x-raw,format=I420,width=64,height=48,framerate=100/1 ! "
+            "taginject tags=title=late ! x264enc name=encoder threads=1 "
+            "tune=zerolatency pass=quant quantizer=0 key-int-max=1000000 "
+            "option-string=scenecut=0 ! video/x-h264,stream-format=" +
+            format + " ! " + scene.sink("name=sink")),
         pictures_(pipeline_, "encoder", "sink"),
         into_(pad_of(pipeline_, "encoder", "sink")) {
     gst_pad_add_probe(

@@ -41,7 +41,8 @@ struct Muxer {
 
 const std::vector<Muxer> kMuxers{
     {"mp4", kPackets, "mp4mux", "qtdemux ! avdec_h264", kFrames, kDates},
-    {"mp4_with_its_index_first", kPackets, "mp4mux faststart=true", "qtdemux ! avdec_h264", kFrames, kDates},
+    {"mp4_with_its_index_first", kPackets, "mp4mux faststart=true", "qtdemux ! avdec_h264", kFrames,
+     kDates},
     {"mov", kPackets, "qtmux", "qtdemux ! avdec_h264", kFrames, kDates},
     // In which a crash leaves what was written until then.
     {"mov_that_can_be_recovered", kPackets,
@@ -64,8 +65,8 @@ void leave_out(std::string& file, const std::vector<Field>& fields) {
   for (const Field& field : fields)
     for (size_t at = 0; (at = file.find(field.name, at)) != std::string::npos;) {
       at += field.name.size() + field.skips;
-      std::fill_n(file.begin() + static_cast<ptrdiff_t>(at),
-                  std::min(field.size, file.size() - at), '\0');
+      std::fill_n(file.begin() + static_cast<ptrdiff_t>(at), std::min(field.size, file.size() - at),
+                  '\0');
     }
 }
 
@@ -100,8 +101,8 @@ void write(const Pipeline& pipeline) {
   pipeline.wait_eos();
 }
 
-// The muxer waits for its reader with the first thing that depends on it: a question, mostly whether
-// it may go back, or a buffer.
+// The muxer waits for its reader with the first thing that depends on it: a question, mostly
+// whether it may go back, or a buffer.
 GstPadProbeReturn see_wait(GstPad*, GstPadProbeInfo* info, gpointer waits) {
   const bool is_query = (info->type & GST_PAD_PROBE_TYPE_QUERY_DOWNSTREAM) != 0;
   const auto type = is_query ? GST_QUERY_TYPE(GST_PAD_PROBE_INFO_QUERY(info)) : GST_QUERY_UNKNOWN;
@@ -122,12 +123,11 @@ void play_first(const Pipeline& near) {
 }
 
 void cut(const Scene& scene, const Muxer& muxer, bool muxer_is_first, const std::string& path) {
-  const Pipeline near(muxer.source + muxer.muxer + " ! " +
-                      scene.sink(muxer_is_first ? "name=sink wait-for-connection=true"
-                                                : "name=sink role=client"));
-  const Pipeline far(
-      scene.src(muxer_is_first ? "is-live=false" : "is-live=false role=server") + " ! " +
-      into(path));
+  const Pipeline near(
+      muxer.source + muxer.muxer + " ! " +
+      scene.sink(muxer_is_first ? "name=sink wait-for-connection=true" : "name=sink role=client"));
+  const Pipeline far(scene.src(muxer_is_first ? "is-live=false" : "is-live=false role=server") +
+                     " ! " + into(path));
   if (muxer_is_first) play_first(near);
   far.play();
   if (!muxer_is_first) near.play();

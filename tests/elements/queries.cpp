@@ -261,8 +261,8 @@ TEST(contexts_are_found_on_the_other_side) {
     fail_unless(gst_structure_get_uint64(gst_context_get_structure(context), "id", &id));
     return id;
   };
-  for (const auto& [asks, answers] : {std::pair(&pair.sink, &pair.reader),
-                                      std::pair(&pair.reader, &pair.sink)}) {
+  for (const auto& [asks, answers] :
+       {std::pair(&pair.sink, &pair.reader), std::pair(&pair.reader, &pair.sink)}) {
     GstPad* from = asks == &pair.sink ? asks->get()->srcpad : asks->get()->sinkpad;
     GstPad* to = asks == &pair.sink ? answers->get()->sinkpad : answers->get()->srcpad;
     fail_unless_equals_uint64(ask(from), 0);
