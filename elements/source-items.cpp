@@ -66,6 +66,7 @@ bool Source::handle_event(const Incoming& item) {
     // What tells the application of a segment seek is the element that seeks: here that is us.
     case GST_EVENT_SEGMENT:
       gst_event_copy_segment(event, &segment_);
+      if (active_.is_live) time_.begin(segment_);
       if ((segment_.flags & GST_SEGMENT_FLAG_SEGMENT) != 0)
         postbox_.post(gst_message_new_segment_start(GST_OBJECT(element_), segment_.format,
                                                     static_cast<gint64>(segment_.start)));

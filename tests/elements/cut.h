@@ -29,7 +29,7 @@ struct Case {
   std::string tail = {};
   Lines pads = {};
   bool is_live = false;
-  bool has_dates = true;  // and not the date of each run
+  bool is_written_anew = false;  // a file in each run, with its date and random numbers
   // What is done to each pipeline before it runs, where it has the elements that are meant.
   std::function<void(const Pipeline&)> prepare = {};
   std::string sink = "fakesink";  // what an end is

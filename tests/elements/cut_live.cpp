@@ -51,7 +51,7 @@ std::vector<Case> live_cases() {
                "demux.audio_0 ! queue ! fakesink name=end1",
        .pads = {"video_0", "audio_0"},
        .is_live = true,
-       .has_dates = false,
+       .is_written_anew = true,
        .prepare = start_at_a_second},
   };
 }

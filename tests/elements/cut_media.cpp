@@ -72,7 +72,7 @@ std::vector<Case> media_cases() {
       {.name = "matroska",
        .chains = {{kVideo, kFrames, kEncoder, "h264parse", "matroskamux streamable=true",
                    "matroskademux", "h264parse", kDecoder}},
-       .has_dates = false},
+       .is_written_anew = true},
       // It sends lists.
       {.name = "rtp",
        .chains = {{kVideo, kFrames, kEncoder,

@@ -39,10 +39,12 @@ Lines ends(const Pipeline& pipeline) {
 
 std::string link(size_t chain) { return " socket-path=@/link" + std::to_string(chain) + " "; }
 
-// The date of a file that was written in this run.
-void leave_date_out(std::string& line) {
+// The date of a file that was written in this run, and the number that a track has in it.
+void leave_run_out(std::string& line) {
   const size_t from = line.find(" datetime=");
   if (from != std::string::npos) line.erase(from, line.find_first_of(",;", from) - from);
+  const size_t id = line.find(" id /");
+  if (id != std::string::npos) line.erase(std::min(line.find(':', id), line.size()));
 }
 
 // Another base time is another running time for the same instant, and a link adds a millisecond to
@@ -61,7 +63,7 @@ void to_live(std::string& line, bool is_cut) {
   }
 }
 
-// Which of the streams are of one group, whatever its id.
+// Which of the streams are of one group, whatever that is called.
 std::string groups_of(const std::vector<std::unique_ptr<Record>>& records) {
   std::map<guint, size_t> numbers;
   std::string all = "groups";
@@ -114,7 +116,7 @@ std::vector<Lines> play(const Case& what, const Pipeline& pipeline, const Start&
   for (const auto& record : records) {
     all.push_back(record->lines());
     for (auto& line : all.back()) {
-      if (!what.has_dates) leave_date_out(line);
+      if (what.is_written_anew) leave_run_out(line);
       if (what.is_live) to_live(line, place != 0);
     }
   }

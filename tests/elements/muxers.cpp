@@ -28,6 +28,8 @@ struct Field {
 };
 // Dates of creation and of change, behind the version and the flags of a box.
 const std::vector<Field> kDates{{"mvhd", 4, 8}, {"tkhd", 4, 8}, {"mdhd", 4, 8}};
+// A text, behind its type and its size.
+const std::vector<Field> kDateAsText{{"creationdate", 3, 24}};
 // Numbers of the segment, of a track, and of a track that tags are for, behind their own size.
 const std::vector<Field> kNumbers{
     {"\x73\xa4\x90", 0, 16}, {"\x73\xc5\x88", 0, 8}, {"\x63\xc5\x88", 0, 8}};
@@ -51,7 +53,8 @@ const std::vector<Muxer> kMuxers{
     {"matroska", kPackets, "matroskamux creation-time=2001-02-03T04:05:06Z",
      "matroskademux ! avdec_h264", kFrames, kNumbers},
     {"avi", kPictures + "jpegenc ! ", "avimux", "avidemux ! jpegdec"},
-    {"flv", kPackets, "flvmux metadatacreator=me", "flvdemux ! h264parse ! avdec_h264"},
+    {"flv", kPackets, "flvmux metadatacreator=me", "flvdemux ! h264parse ! avdec_h264", kFrames,
+     kDateAsText},
     {"wav", kSound, "wavenc", "wavparse", 2},
     {"flac", kSound, "flacenc", "flacparse ! flacdec", 2},
 };
@@ -154,10 +157,23 @@ void run(int number) {
   std::filesystem::remove(whole);
 }
 
+// A muxer that waits for its answer lets its pipeline go.
+void stop_in_between(int) {
+  tcase_fn_start("stopped_before_there_is_an_answer", __FILE__, __LINE__);
+  const Scene scene;
+  for (const char* properties : {"name=sink wait-for-connection=true", "name=sink role=client"}) {
+    const Pipeline near(kPackets + "mp4mux ! " + scene.sink(properties));
+    play_first(near);
+    near.stop();
+    fail_unless(near.errors().empty());
+  }
+}
+
 struct Tests {
   Tests() {
     for (size_t i = 0; i < kMuxers.size(); ++i)
       test::Registered(kMuxers[i].name.c_str(), run, static_cast<int>(i));
+    test::Registered("stopped_before_there_is_an_answer", stop_in_between);
   }
 } const tests;
 

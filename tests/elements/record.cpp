@@ -41,17 +41,30 @@ std::string of_segment(const GstSegment& segment) {
          number(segment.duration);
 }
 
+// Elements begin it with a random number, or with a hash of where the stream is from.
+std::string of_id(const gchar* id) {
+  const std::string text = id != nullptr ? id : "";
+  const size_t slash = text.find('/');
+  return slash == std::string::npos ? "" : text.substr(slash);
+}
+
+std::string of_stream(GstStream* stream) {
+  GstCaps* caps = gst_stream_get_caps(stream);
+  const std::string all = " " + of_id(gst_stream_get_stream_id(stream)) + " type " +
+                          std::to_string(gst_stream_get_stream_type(stream)) + " flags " +
+                          std::to_string(gst_stream_get_stream_flags(stream)) + " " +
+                          taken(caps != nullptr ? gst_caps_to_string(caps) : nullptr);
+  gst_clear_caps(&caps);
+  return all;
+}
+
 std::string of_collection(GstStreamCollection* collection) {
   std::string all;
   for (guint i = 0; i < gst_stream_collection_get_size(collection); ++i) {
     GstStream* stream = gst_stream_collection_get_stream(collection, i);
-    GstCaps* caps = gst_stream_get_caps(stream);
     GstTagList* tags = gst_stream_get_tags(stream);
-    all += " " + std::to_string(gst_stream_get_stream_type(stream)) + " flags " +
-           std::to_string(gst_stream_get_stream_flags(stream)) + " " +
-           taken(caps != nullptr ? gst_caps_to_string(caps) : nullptr) + " " +
-           taken(tags != nullptr ? gst_tag_list_to_string(tags) : nullptr);
-    gst_clear_caps(&caps);
+    all +=
+        of_stream(stream) + " " + taken(tags != nullptr ? gst_tag_list_to_string(tags) : nullptr);
     gst_clear_tag_list(&tags);
   }
   return all;
@@ -72,7 +85,14 @@ std::string of_event(GstEvent* event, size_t group) {
     case GST_EVENT_STREAM_START: {
       GstStreamFlags flags{};
       gst_event_parse_stream_flags(event, &flags);
-      return name + " group " + std::to_string(group) + " flags " + std::to_string(flags);
+      const gchar* id = nullptr;
+      gst_event_parse_stream_start(event, &id);
+      // Without tags: whoever sends it changes those of the very object later on.
+      GstStream* stream = nullptr;
+      gst_event_parse_stream(event, &stream);
+      const Ref<GstStream> owned(stream);
+      return name + " group " + std::to_string(group) + " flags " + std::to_string(flags) + " id " +
+             of_id(id) + (stream != nullptr ? of_stream(stream) : "");
     }
     case GST_EVENT_STREAM_GROUP_DONE:
       return name + " group " + std::to_string(group);
