@@ -236,8 +236,10 @@ static gboolean handle_event(GstBaseSink* base, GstEvent* event) {
     gst_event_unref(event);
     return FALSE;
   }
-  // The base class would ask this pipeline for the new rate; the far sinks ask theirs.
-  if (GST_EVENT_TYPE(event) == GST_EVENT_INSTANT_RATE_CHANGE) {
+  // The base class would ask this pipeline for the new rate, and post the message here; the far
+  // sinks do that over there.
+  if (GST_EVENT_TYPE(event) == GST_EVENT_INSTANT_RATE_CHANGE ||
+      (GST_EVENT_TYPE(event) == GST_EVENT_SINK_MESSAGE && gstmmap::encode_event(event))) {
     gst_event_unref(event);
     return TRUE;
   }

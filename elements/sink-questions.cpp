@@ -70,7 +70,7 @@ bool Sink::take_answer(Reader& reader, const std::optional<Exchange::Answer>& an
                        GstQuery* query) {
   if (answer) return answer->good && decode_answer(answer->bytes, query);
   if (!is_flushing() && reader.link->alive()) {
-    GST_WARNING_OBJECT(element_, "peer %d did not answer a %s query in time",
+    GST_WARNING_OBJECT(element_, "peer %d did not answer a %s query within query-timeout",
                        reader.link->peer().pid, GST_QUERY_TYPE_NAME(query));
     reader.silent = true;
   }

@@ -85,11 +85,38 @@ bool Source::handle_event(const Incoming& item) {
       exchange_.tell(link, Notice::eos_done, encode(seqnum));
       return false;
     }
+    case GST_EVENT_SINK_MESSAGE:
+      push_sink_message(event);
+      return true;
     default:
       break;
   }
   gst_pad_push_event(pad_, event);
   return true;
+}
+
+// Takes the event. What is posted names an element of the pipeline that it is posted in: this one.
+// Pads must not keep it, or it would be posted again where an offset changes.
+void Source::push_sink_message(GstEvent* event) {
+  GstMessage* message = nullptr;
+  gst_event_parse_sink_message(event, &message);
+  GstMessage* own = gst_message_new_element(
+      GST_OBJECT(element_), gst_structure_copy(gst_message_get_structure(message)));
+  gst_message_set_seqnum(own, gst_message_get_seqnum(message));
+  GstEvent* to_push =
+      gst_event_new_sink_message(gst_structure_get_name(gst_event_get_structure(event)), own);
+  gst_event_set_seqnum(to_push, gst_event_get_seqnum(event));
+  gst_message_unref(own);
+  gst_message_unref(message);
+  gst_event_unref(event);
+  gst_pad_push_event(pad_, to_push);
+  gst_pad_sticky_events_foreach(
+      pad_,
+      [](GstPad*, GstEvent** kept, gpointer) -> gboolean {
+        if (GST_EVENT_TYPE(*kept) == GST_EVENT_SINK_MESSAGE) gst_clear_event(kept);
+        return TRUE;
+      },
+      nullptr);
 }
 
 // Takes the event, and gives it back with a group of ours, if it names one.

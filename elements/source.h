@@ -107,6 +107,7 @@ class Source final : public mmaplink::EndpointUser {
   void see_message(GstMessage* message);
   bool ask(GstQuery* query);
   GstEvent* with_own_group(GstEvent* event);
+  void push_sink_message(GstEvent* event);
   void push_eos(GstEvent* event);
   void tell_flow(GstFlowReturn flow);
   void ended(GstFlowReturn flow);

@@ -23,7 +23,8 @@ class Stickies {
   // never of a sender that has sent too many.
   Take take(GstEvent* event, size_t size) {
     const GstEventType type = GST_EVENT_TYPE(event);
-    if (type != GST_EVENT_CUSTOM_DOWNSTREAM_STICKY && type != GST_EVENT_PROTECTION)
+    if (type != GST_EVENT_CUSTOM_DOWNSTREAM_STICKY && type != GST_EVENT_PROTECTION &&
+        type != GST_EVENT_SINK_MESSAGE)
       return Take::yes;
     const GQuark name = gst_structure_get_name_id(gst_event_get_structure(event));
     if (!of_sender_.take(name, size, 64, 16 << 20)) return Take::never;

@@ -288,6 +288,16 @@ bool encode_body(GstEvent* event, BytesOut& to) {
       g_list_free_full(streams, g_free);
       return good;
     }
+    case GST_EVENT_SINK_MESSAGE: {
+      GstMessage* message = nullptr;
+      gst_event_parse_sink_message(event, &message);
+      // Others say something of an element there.
+      const bool good = message != nullptr && GST_MESSAGE_TYPE(message) == GST_MESSAGE_ELEMENT &&
+                        put_name(gst_structure_get_name(gst_event_get_structure(event)), to) &&
+                        put_structure(gst_message_get_structure(message), to);
+      gst_clear_message(&message);
+      return good;
+    }
     case GST_EVENT_NAVIGATION:
     case GST_EVENT_CUSTOM_UPSTREAM:
     case GST_EVENT_CUSTOM_DOWNSTREAM:
@@ -368,6 +378,17 @@ GstEvent* decode_select_streams(BytesIn& from) {
   for (const auto& id : ids) list = g_list_append(list, const_cast<char*>(id.c_str()));
   GstEvent* event = gst_event_new_select_streams(list);  // copies
   g_list_free(list);
+  return event;
+}
+
+GstEvent* decode_sink_message(BytesIn& from) {
+  const char* name = get_name(from);
+  if (name == nullptr || !is_structure_name(name)) return nullptr;
+  auto structure = get_structure(from);
+  if (!structure) return nullptr;
+  GstMessage* message = gst_message_new_element(nullptr, structure.release());
+  GstEvent* event = gst_event_new_sink_message(name, message);
+  gst_message_unref(message);
   return event;
 }
 
@@ -467,6 +488,8 @@ GstEvent* decode_body(uint32_t type, BytesIn& from) {
     }
     case GST_EVENT_SELECT_STREAMS:
       return decode_select_streams(from);
+    case GST_EVENT_SINK_MESSAGE:
+      return decode_sink_message(from);
     case GST_EVENT_NAVIGATION:
     case GST_EVENT_CUSTOM_UPSTREAM:
     case GST_EVENT_CUSTOM_DOWNSTREAM:

@@ -16,6 +16,7 @@ namespace {
 
 constexpr uint32_t kMostMetas = 64;
 constexpr uint32_t kMostFormats = 64;
+constexpr uint32_t kMostRanges = 256;
 
 struct Values {
   int64_t first, second;
@@ -54,6 +55,84 @@ GstContext* get_context(BytesIn& from) {
   if (get_fields(from, gst_context_writable_structure(context))) return context;
   gst_context_unref(context);
   return nullptr;
+}
+
+struct Buffering {
+  int64_t left, start, stop, estimated_total;
+  int32_t format, busy, percent, mode, avg_in, avg_out;
+  uint32_t ranges, zero;
+};
+struct Range {
+  int64_t start, stop;
+};
+
+void put_buffering(GstQuery* query, BytesOut& to) {
+  Buffering all{};
+  gboolean busy = FALSE;
+  GstBufferingMode mode{};
+  GstFormat format{};
+  gst_query_parse_buffering_percent(query, &busy, &all.percent);
+  gst_query_parse_buffering_stats(query, &mode, &all.avg_in, &all.avg_out, &all.left);
+  gst_query_parse_buffering_range(query, &format, &all.start, &all.stop, &all.estimated_total);
+  all.busy = busy;
+  all.mode = mode;
+  all.format = format;
+  all.ranges = std::min(gst_query_get_n_buffering_ranges(query), kMostRanges);
+  to.put(all);
+  for (uint32_t i = 0; i < all.ranges; ++i) {
+    Range range{};
+    gst_query_parse_nth_buffering_range(query, i, &range.start, &range.stop);
+    to.put(range);
+  }
+}
+
+bool get_buffering(BytesIn& from, GstQuery* query) {
+  const auto all = from.get<Buffering>();
+  if (!is_format(all.format) || all.ranges > kMostRanges || all.percent < 0 || all.percent > 100 ||
+      all.mode < GST_BUFFERING_STREAM || all.mode > GST_BUFFERING_LIVE)
+    return false;
+  gst_query_set_buffering_percent(query, all.busy != 0, all.percent);
+  gst_query_set_buffering_stats(query, static_cast<GstBufferingMode>(all.mode), all.avg_in,
+                                all.avg_out, all.left);
+  gst_query_set_buffering_range(query, to_format(all.format), all.start, all.stop,
+                                all.estimated_total);
+  for (uint32_t i = 0; i < all.ranges; ++i) {
+    const auto range = from.get<Range>();
+    // What GStreamer asserts on: an empty one, or one that begins before the end of another.
+    if (range.start >= range.stop) return false;
+    gst_query_add_buffering_range(query, range.start, range.stop);
+  }
+  return true;
+}
+
+bool put_uri(GstQuery* query, BytesOut& to) {
+  gchar* uri = nullptr;
+  gchar* redirection = nullptr;
+  gboolean permanent = FALSE;
+  gst_query_parse_uri(query, &uri);
+  gst_query_parse_uri_redirection(query, &redirection);
+  gst_query_parse_uri_redirection_permanent(query, &permanent);
+  to.put(uint32_t{redirection != nullptr});
+  to.put(static_cast<uint32_t>(permanent));
+  const bool good = put_text(uri, to) && (redirection == nullptr || put_text(redirection, to));
+  g_free(uri);
+  g_free(redirection);
+  return good;
+}
+
+bool get_uri(BytesIn& from, GstQuery* query) {
+  const bool is_redirected = from.get<uint32_t>() != 0;
+  const bool is_permanent = from.get<uint32_t>() != 0;
+  const auto uri = get_text(from);
+  std::optional<std::string> redirection;
+  if (is_redirected) redirection = get_text(from);
+  if (!uri || !gst_uri_is_valid(uri->c_str())) return false;
+  if (is_redirected && (!redirection || !gst_uri_is_valid(redirection->c_str()))) return false;
+  gst_query_set_uri(query, uri->c_str());
+  if (!is_redirected) return true;
+  gst_query_set_uri_redirection(query, redirection->c_str());
+  gst_query_set_uri_redirection_permanent(query, is_permanent);
+  return true;
 }
 
 struct Needs {
@@ -124,10 +203,18 @@ bool put_question(GstQuery* query, BytesOut& to) {
     case GST_QUERY_DRAIN:
     case GST_QUERY_FORMATS:
     case GST_QUERY_SEGMENT:
+    case GST_QUERY_URI:
+    case GST_QUERY_BITRATE:
       return true;
     case GST_QUERY_POSITION: {
       GstFormat format{};
       gst_query_parse_position(query, &format, nullptr);
+      to.put(static_cast<int32_t>(format));
+      return true;
+    }
+    case GST_QUERY_BUFFERING: {
+      GstFormat format{};
+      gst_query_parse_buffering_range(query, &format, nullptr, nullptr, nullptr);
       to.put(static_cast<int32_t>(format));
       return true;
     }
@@ -192,6 +279,14 @@ GstQuery* get_question(uint32_t type, BytesIn& from) {
       return gst_query_new_formats();
     case GST_QUERY_SEGMENT:
       return gst_query_new_segment(GST_FORMAT_TIME);
+    case GST_QUERY_URI:
+      return gst_query_new_uri();
+    case GST_QUERY_BITRATE:
+      return gst_query_new_bitrate();
+    case GST_QUERY_BUFFERING: {
+      const auto format = from.get<int32_t>();
+      return is_format(format) ? gst_query_new_buffering(to_format(format)) : nullptr;
+    }
     case GST_QUERY_POSITION: {
       const auto format = from.get<int32_t>();
       return is_format(format) ? gst_query_new_position(to_format(format)) : nullptr;
@@ -249,6 +344,19 @@ bool put_answer(GstQuery* query, BytesOut& to) {
       return true;
     }
     case GST_QUERY_DRAIN:
+      return true;
+    case GST_QUERY_URI:
+      return put_uri(query, to);
+    case GST_QUERY_BITRATE: {
+      // gst_query_parse_bitrate() asserts that there is one.
+      guint bitrate = 0;
+      const bool is_there = gst_structure_get_uint(gst_query_get_structure(query),
+                                                   "nominal-bitrate", &bitrate);
+      to.put(uint32_t{bitrate});
+      return is_there;
+    }
+    case GST_QUERY_BUFFERING:
+      put_buffering(query, to);
       return true;
     case GST_QUERY_FORMATS: {
       guint count = 0;
@@ -344,6 +452,13 @@ bool get_answer(BytesIn& from, GstQuery* query) {
     }
     case GST_QUERY_DRAIN:
       return true;
+    case GST_QUERY_URI:
+      return get_uri(from, query);
+    case GST_QUERY_BITRATE:
+      gst_query_set_bitrate(query, from.get<uint32_t>());
+      return true;
+    case GST_QUERY_BUFFERING:
+      return get_buffering(from, query);
     case GST_QUERY_FORMATS: {
       const auto count = from.get<uint32_t>();
       if (count > kMostFormats) return false;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string>
+#include <utility>
 
 #include "lib/inline_send.h"
 
@@ -15,7 +17,7 @@ constexpr size_t kMostWaiting = 2 * kMostAhead;
 constexpr uint64_t kTellEvery = 4;  // items, while as many wait
 constexpr ReceiveLane::Limits kLimits;
 
-Error wrong(const char* text) { return Error{Failure::protocol, text}; }
+Error wrong(std::string text) { return Error{Failure::protocol, std::move(text)}; }
 size_t aligned(uint64_t size) { return (size + kAlign - 1) / kAlign * kAlign; }
 
 }  // namespace
@@ -66,8 +68,10 @@ Status InlineReceive::begin(const ItemBegins& item, uint64_t max_memory) {
   descriptor_ = item.descriptor;
   droppable_ = item.droppable;
   withdrawn_ = false;
-  if (descriptor_.extra_size > kLimits.extra || descriptor_.size > store_->max_memory())
-    return wrong("an item is larger than it may be");
+  if (descriptor_.extra_size > kLimits.extra) return wrong("an item's own bytes are too many");
+  if (descriptor_.size > store_->max_memory())
+    return wrong("the peer sent " + std::to_string(descriptor_.size) +
+                 " bytes at once, more than max-memory=" + std::to_string(store_->max_memory()));
   coming_ = true;
   placed_ = false;
   spaces_.clear();

@@ -416,7 +416,8 @@ TEST(spoilt_queries_are_queries_or_nothing) {
           gst_query_new_position(GST_FORMAT_TIME), gst_query_new_duration(GST_FORMAT_TIME),
           gst_query_new_seeking(GST_FORMAT_TIME), gst_query_new_segment(GST_FORMAT_TIME),
           gst_query_new_convert(GST_FORMAT_TIME, 1, GST_FORMAT_BYTES), gst_query_new_formats(),
-          gst_query_new_context("some"), gst_query_new_drain(),
+          gst_query_new_context("some"), gst_query_new_drain(), gst_query_new_uri(),
+          gst_query_new_bitrate(), gst_query_new_buffering(GST_FORMAT_PERCENT),
           gst_query_new_custom(GST_QUERY_CUSTOM, gst_structure_new_empty("custom"))})
       all.emplace_back(query);
     return all;
@@ -493,7 +494,8 @@ TEST(spoilt_requests_do_no_harm) {
        {gst_query_new_caps(nullptr), gst_query_new_position(GST_FORMAT_TIME),
         gst_query_new_latency(), gst_query_new_seeking(GST_FORMAT_TIME),
         gst_query_new_convert(GST_FORMAT_TIME, 1, GST_FORMAT_BYTES), gst_query_new_formats(),
-        gst_query_new_segment(GST_FORMAT_TIME), gst_query_new_context("some")}) {
+        gst_query_new_segment(GST_FORMAT_TIME), gst_query_new_context("some"), gst_query_new_uri(),
+        gst_query_new_buffering(GST_FORMAT_PERCENT)}) {
     questions.push_back(gstmmap::with_id(7, *gstmmap::encode_question(query)));
     gst_query_unref(query);
   }

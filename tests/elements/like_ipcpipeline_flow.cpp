@@ -147,6 +147,33 @@ void check_between_buffers(const Kind& kind) {
   }
 }
 
+// A message that goes with the data, to be posted when it gets there.
+void check_message(const Kind& kind) {
+  const Scene scene;
+  const Linked linked(scene, kind);
+  linked.play();
+  const AtABuffer sent(linked, [&](GstPad* pad) {
+    const Ref<GstMessage> message(gst_message_new_element(
+        GST_OBJECT(GST_PAD_PARENT(pad)), gst_structure_new("passing", "n", G_TYPE_INT, 7, nullptr)));
+    fail_unless(gst_pad_send_event(pad, gst_event_new_sink_message("pass", message.get())));
+  });
+  sent.wait();
+  for (int i = 0; i < kind.streams; ++i) {
+    auto message = linked.reader_of(i).wait(GST_MESSAGE_ELEMENT);
+    while (!gst_message_has_name(message.get(), "passing"))
+      message = linked.reader_of(i).wait(GST_MESSAGE_ELEMENT);
+    gint n = 0;
+    fail_unless(gst_structure_get_int(gst_message_get_structure(message.get()), "n", &n) && n == 7);
+    // Of an element of the pipeline that it is posted in.
+    fail_unless(gst_object_has_as_ancestor(GST_MESSAGE_SRC(message.get()),
+                                           GST_OBJECT(linked.reader_of(i).get())));
+  }
+  // Here it has only passed.
+  const Ref<GstBus> bus(gst_element_get_bus(linked.sender->get()));
+  while (Ref<GstMessage> message{gst_bus_pop_filtered(bus.get(), GST_MESSAGE_ELEMENT)})
+    fail_unless(!gst_message_has_name(message.get(), "passing"));
+}
+
 // A filter in the far pipeline changes, and the source over here delivers what it says.
 void check_new_caps(const Kind& kind) {
   const Scene scene;
@@ -208,6 +235,10 @@ TEST(position_and_duration) {
 
 TEST(end_of_stream) {
   for (const Kind& kind : test::kAllKinds) check_end(kind);
+}
+
+TEST(message) {
+  for (const Kind& kind : test::kAllKinds) check_message(kind);
 }
 
 TEST(between_buffers) {

@@ -110,7 +110,13 @@ TEST(a_sender_goes_through_its_states) {
     check_sender_walks(kind);
 }
 
+// A bin counts the links between its elements as it changes their states. Where a demuxer links its
+// new pads at that moment it may miscount, and warns; the elements are taken in another order then.
 TEST(states_at_random) {
+  GRegex* of_bins = g_regex_new("loop detected in the graph of bin", GRegexCompileFlags{},
+                                GRegexMatchFlags{}, nullptr);
+  gst_check_add_log_filter("GStreamer", G_LOG_LEVEL_WARNING, of_bins, nullptr, nullptr, nullptr);
+  g_regex_unref(of_bins);
   for (const Kind& kind : test::kAllKinds) check_stress(kind);
 }
 

@@ -230,3 +230,30 @@ TEST(segments_in_bytes_stay_as_they_are) {
     sink.push_event(gst_event_new_segment(&segment));
   }
 }
+
+// One runs a twentieth fast and one slow: by each of them alone they would be 200 ms apart in the
+// end. Measured once a second, an instant is off by no more than the clocks lose in that time.
+TEST(clocks_of_other_rates_are_followed) {
+  const Scene scene;
+  const Pipeline sender(kLive + scene.sink("name=end"));
+  const Pipeline reader(scene.src("! fakesink name=end async=false"));
+  const Clock fast = wall_clock();
+  const Clock slow = wall_clock();
+  const auto set_rate = [](GstClock* clock, GstClockTime rate) {
+    const GstClockTime now = gst_clock_get_internal_time(clock);
+    gst_clock_set_calibration(clock, now, now, rate, 100);
+  };
+  set_rate(fast.get(), 105);
+  set_rate(slow.get(), 95);
+  gst_pipeline_use_clock(GST_PIPELINE(sender.get()), fast.get());
+  gst_pipeline_use_clock(GST_PIPELINE(reader.get()), slow.get());
+  Times here(sender, "end");
+  Times there(reader, "end");
+  sender.play();
+  reader.play();
+  fail_unless(test::becomes([&] {
+    const auto seen = there.get();
+    return !seen.empty() && seen.rbegin()->first - seen.begin()->first > 4 * GST_SECOND;
+  }));
+  check_same_instants(here, there, 150 * GST_MSECOND);
+}

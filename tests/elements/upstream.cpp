@@ -356,8 +356,16 @@ TEST(messages_of_a_two_way_server_reach_the_client) {
   gst_message_parse_error_details(message.get(), &details);
   const gchar* where = gst_structure_get_string(details, "remote-element");
   fail_unless(where != nullptr && test::contains(where, "middle"));
-  gst_message_parse_error(message.get(), &error, nullptr);
+  gint pid = 0;
+  fail_unless(gst_structure_get_int(details, "remote-pid", &pid) && pid == getpid());
+  gst_message_parse_error(message.get(), &error, &debug);
+  fail_unless(g_error_matches(error, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_NO_SPACE_LEFT));
   fail_unless_equals_string(error->message, "It is full.");
+  // Where it was raised over there: file, line, function and element.
+  fail_unless(test::contains(debug, "upstream.cpp") && test::contains(debug, "middle") &&
+                  test::contains(debug, "process " + std::to_string(getpid())),
+              "%s", debug);
+  g_free(debug);
   g_clear_error(&error);
 
   // That the failed server goes away is no error of its own.

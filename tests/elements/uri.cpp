@@ -191,22 +191,47 @@ guint64 rendered(GstElement* sink) { return test::stat(sink, "rendered"); }
 
 constexpr guint64 kFrames = 30;
 
-std::string sender_line(const Scene& scene, const char* encoder) {
+// The keys of a URI, and what the mmapsink at the other end has set for them.
+struct Keys {
+  const char* uri = "";
+  const char* sink = "";
+  const char* mode = nullptr;  // of what it sends then
+};
+constexpr Keys kKeys[] = {
+    {"?role=server&mmap=yes", "role=client mmap=yes", "mmap"},
+    {"?role=server&on-disconnect=eos", "role=client", "inline"},
+    {"?role=client&mmap=auto", "", "mmap"},
+    {"?mmap=no&max-memory=16777216", "", "inline"},
+};
+
+std::string sender_line(const Scene& scene, const char* encoder, const Keys& keys) {
   return "videotestsrc num-buffers=" + std::to_string(kFrames) + " ! " + test::kVideo + encoder +
-         " ! " + scene.sink("wait-for-connection=true");
+         " ! " + scene.sink("name=sink wait-for-connection=true " + std::string(keys.sink));
 }
 
-std::string uri_of(const Scene& scene) { return "mmap://" + scene.path(); }
+std::string uri_of(const Scene& scene, const Keys& keys = {}) {
+  return "mmap://" + scene.path() + keys.uri;
+}
+
+void check_mode(const Pipeline& sender, const Keys& keys) {
+  if (keys.mode == nullptr) return;
+  GstStructure* stats = nullptr;
+  g_object_get(sender.element("sink"), "stats", &stats, nullptr);
+  fail_unless_equals_string(gst_structure_get_string(stats, "mode-send"), keys.mode);
+  gst_structure_free(stats);
+}
 
 // Everything that was sent comes out of a bin of that name, as raw video.
-void check_decoded(const char* bin, const char* encoder) {
+void check_decoded(const char* bin, const char* encoder, const Keys& keys = {}) {
   const Scene scene;
-  const Pipeline sender(sender_line(scene, encoder));
-  const Pipeline player(std::string(bin) + " uri=" + uri_of(scene) + " ! fakesink name=out");
+  const Pipeline sender(sender_line(scene, encoder, keys));
+  const Pipeline player(std::string(bin) + " uri=\"" + uri_of(scene, keys) +
+                        "\" ! fakesink name=out");
   player.play();
   sender.play();
   player.wait_eos();
   sender.wait_eos();
+  check_mode(sender, keys);
   GstElement* out = player.element("out");
   fail_unless_equals_uint64(rendered(out), kFrames);
   GstPad* pad = gst_element_get_static_pad(out, "sink");
@@ -216,15 +241,16 @@ void check_decoded(const char* bin, const char* encoder) {
   gst_object_unref(pad);
 }
 
-void check_played(const char* player_name, const char* encoder) {
+void check_played(const char* player_name, const char* encoder, const Keys& keys = {}) {
   const Scene scene;
-  const Pipeline sender(sender_line(scene, encoder));
-  const Pipeline player(std::string(player_name) + " uri=" + uri_of(scene) +
-                        " video-sink=fakesink audio-sink=fakesink");
+  const Pipeline sender(sender_line(scene, encoder, keys));
+  const Pipeline player(std::string(player_name) + " uri=\"" + uri_of(scene, keys) +
+                        "\" video-sink=fakesink audio-sink=fakesink");
   player.play();
   sender.play();
   player.wait_eos();
   sender.wait_eos();
+  check_mode(sender, keys);
   GstElement* out = nullptr;
   g_object_get(player.get(), "video-sink", &out, nullptr);
   fail_unless_equals_uint64(rendered(out), kFrames);
@@ -459,6 +485,12 @@ TEST(uridecodebin3_h264) { check_decoded("uridecodebin3", kH264); }
 TEST(playbin_raw) { check_played("playbin", kRaw); }
 TEST(playbin3_raw) { check_played("playbin3", kRaw); }
 TEST(playbin3_h264) { check_played("playbin3", kH264); }
+TEST(keys_go_through_uridecodebin) {
+  for (const Keys& keys : kKeys) check_decoded("uridecodebin", kH264, keys);
+}
+TEST(keys_go_through_playbin3) {
+  for (const Keys& keys : kKeys) check_played("playbin3", kH264, keys);
+}
 
 TEST(uridecodebin_says_what_is_wrong) {
   const Pipeline player("uridecodebin uri=\"mmap://tmp/x\" ! fakesink");

@@ -247,6 +247,17 @@ void add_queries(const Corpus& corpus) {
     gst_query_set_context(q, context);
     gst_context_unref(context);
   });
+  add(gst_query_new_uri(), [](GstQuery* q) {
+    gst_query_set_uri(q, "file:///one");
+    gst_query_set_uri_redirection(q, "file:///two");
+  });
+  add(gst_query_new_bitrate(), [](GstQuery* q) { gst_query_set_bitrate(q, 1000); });
+  add(gst_query_new_buffering(GST_FORMAT_PERCENT), [](GstQuery* q) {
+    gst_query_set_buffering_percent(q, TRUE, 10);
+    gst_query_set_buffering_range(q, GST_FORMAT_PERCENT, 1, 2, 3);
+    gst_query_add_buffering_range(q, 1, 2);
+    gst_query_add_buffering_range(q, 3, 4);
+  });
   add(gst_query_new_custom(GST_QUERY_CUSTOM, all_values().release()), [](GstQuery* q) {
     gst_structure_set(gst_query_writable_structure(q), "answer", G_TYPE_INT, 1, nullptr);
   });

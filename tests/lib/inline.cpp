@@ -322,9 +322,9 @@ void items_out_of_turn_are_refused() {
 
 void items_that_are_too_large_are_refused() {
   g_assert_true(
-      fails(Receiver().begin(kDefaultMemory + 1), Failure::protocol, "larger than it may be"));
-  g_assert_true(fails(Receiver().begin(~uint64_t{0}), Failure::protocol, "larger than"));
-  g_assert_true(fails(Receiver().begin(1, ~0u), Failure::protocol, "larger than it may be"));
+      fails(Receiver().begin(kDefaultMemory + 1), Failure::protocol, "more than max-memory="));
+  g_assert_true(fails(Receiver().begin(~uint64_t{0}), Failure::protocol, "more than max-memory="));
+  g_assert_true(fails(Receiver().begin(1, ~0u), Failure::protocol, "own bytes are too many"));
   // Each of them may be, and their sum may not.
   Receiver receiver;
   const uint32_t more = kMostFurther;

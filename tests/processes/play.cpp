@@ -21,10 +21,11 @@ std::string sender_line(const Stage& stage, const char* encoder) {
 }
 
 // To the end, which is the sender's.
-void check_played(const char* encoder, const Process::Words& options = {}) {
+void check_played(const char* encoder, const Process::Words& options = {}, const char* keys = "",
+                  const char* sink = "") {
   const Stage stage;
-  const Pipeline sender(sender_line(stage, encoder));
-  Process player(play("mmap://" + stage.path(), options));
+  const Pipeline sender(sender_line(stage, encoder) + sink);
+  Process player(play("mmap://" + stage.path() + keys, options));
   sender.play();
   sender.wait_eos();
   player.wait_line("Reached end of play list");
@@ -42,6 +43,8 @@ constexpr auto kH264 = "x264enc tune=zerolatency speed-preset=ultrafast ! ";
 TEST(plays_raw_video) { check_played(kRaw); }
 TEST(plays_h264) { check_played(kH264); }
 TEST(plays_with_playbin3) { check_played(kH264, {"--use-playbin3"}); }
+TEST(plays_as_the_server) { check_played(kH264, {}, "?role=server&mmap=yes", " role=client"); }
+TEST(plays_what_comes_inline) { check_played(kH264, {"--use-playbin3"}, "?mmap=no"); }
 
 TEST(says_what_is_mistyped) {
   const Stage stage;
