@@ -17,8 +17,13 @@ void PadTime::set(gint64 offset) {
   gst_pad_set_offset(pad_, offset);
 }
 
+void PadTime::begin(const GstSegment& segment) {
+  if (segment.format == GST_FORMAT_TIME) return;
+  forget();
+  if (gst_pad_get_offset(pad_) != 0) gst_pad_set_offset(pad_, 0);
+}
+
 void PadTime::apply(const mmaplink::Descriptor& descriptor, const GstSegment& segment) {
-  // There is no running time in bytes, and the offset of a pad would move them.
   if (segment.format != GST_FORMAT_TIME) return;
   if (is_set_ && descriptor.base_time == there_ && !own_.is_due()) return;
   const bool had_instant = there_ != mmaplink::kNoBaseTime;
@@ -27,8 +32,7 @@ void PadTime::apply(const mmaplink::Descriptor& descriptor, const GstSegment& se
     if (const auto here = own_.look(element_)) set(static_cast<gint64>(there_ - *here));
     return;
   }
-  // Bytes have no time.
-  if ((is_set_ && !had_instant) || segment.format != GST_FORMAT_TIME) return;
+  if (is_set_ && !had_instant) return;
   const guint64 first = gst_segment_to_running_time(&segment, GST_FORMAT_TIME, descriptor.pts);
   const auto now = running_time();
   if (GST_CLOCK_TIME_IS_VALID(first) && now) set(static_cast<gint64>(*now - first));

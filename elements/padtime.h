@@ -19,6 +19,9 @@ class PadTime {
 
   // Another sender, or another pipeline clock here.
   void forget();
+  // Before a segment is pushed. There is no running time in bytes, and the offset of a pad would
+  // move them.
+  void begin(const GstSegment& segment);
   // Before a buffer is pushed. What is not live over there has no instant: its first buffer is
   // taken to be due now.
   void apply(const mmaplink::Descriptor& descriptor, const GstSegment& segment);

@@ -9,6 +9,26 @@
 
 namespace gstmmap {
 
+namespace {
+
+// A peer may ask for much; what it asks of our memory is bounded.
+constexpr uint32_t kMostPadding = 256;  // more than any block of a codec
+
+gsize mask(gsize wanted, gsize least) {
+  return std::bit_ceil(std::clamp<gsize>(wanted, least, mmaplink::page_size() - 1) + 1) - 1;
+}
+
+void add_to(std::optional<Around>& all, const Around& one) {
+  if (!all) all.emplace();
+  for (size_t i = 0; i < one.padding.size(); ++i)
+    all->padding[i] = std::max(all->padding[i], std::min(one.padding[i], kMostPadding));
+  for (size_t i = 0; i < one.stride_align.size(); ++i)
+    all->stride_align[i] =
+        std::max(all->stride_align[i], static_cast<uint32_t>(mask(one.stride_align[i], 0)));
+}
+
+}  // namespace
+
 void Needs::add(GstQuery* answered) {
   for (guint i = 0; i < gst_query_get_n_allocation_pools(answered); ++i) {
     guint min = 0;
@@ -22,6 +42,7 @@ void Needs::add(GstQuery* answered) {
     params.prefix = std::max(params.prefix, one.prefix);
     params.padding = std::max(params.padding, one.padding);
   }
+  if (const auto one = around_of(answered)) add_to(around, *one);
   if (!has_one_)
     for (guint i = 0; i < gst_query_get_n_allocation_metas(answered); ++i)
       metas.push_back(gst_query_parse_nth_allocation_meta(answered, i, nullptr));
@@ -36,9 +57,8 @@ void answer_allocation(GstQuery* query, const std::shared_ptr<mmaplink::Sender>&
   gst_query_parse_allocation(query, &caps, nullptr);
   GstAllocationParams params;
   gst_allocation_params_init(&params);
-  // A peer may ask for much; what it asks of our memory is bounded.
   const gsize page = mmaplink::page_size();
-  params.align = std::bit_ceil(std::clamp<gsize>(needs.params.align, 63, page - 1) + 1) - 1;
+  params.align = mask(needs.params.align, 63);
   params.prefix = std::min<gsize>(needs.params.prefix, page);
   params.padding = std::min<gsize>(needs.params.padding, page);
   GstVideoInfo info;
@@ -53,7 +73,9 @@ void answer_allocation(GstQuery* query, const std::shared_ptr<mmaplink::Sender>&
       gst_query_add_allocation_pool(query, pool, size, least, 0);
       gst_object_unref(pool);
     }
-    gst_query_add_allocation_meta(query, GST_VIDEO_META_API_TYPE, nullptr);
+    const bool all_know = std::find(needs.metas.begin(), needs.metas.end(),
+                                    GST_VIDEO_META_API_TYPE) != needs.metas.end();
+    add_video_meta(query, all_know ? needs.around : std::nullopt);
   }
   for (const GType api : needs.metas)
     if (!gst_query_find_allocation_meta(query, api, nullptr))

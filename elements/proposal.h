@@ -4,8 +4,10 @@
 #include <gst/gst.h>
 
 #include <memory>
+#include <optional>
 #include <vector>
 
+#include "gst/around.h"
 #include "lib/sender.h"
 
 namespace gstmmap {
@@ -19,14 +21,16 @@ class Needs {
   guint min_buffers = 2;
   GstAllocationParams params{};
   std::vector<GType> metas;  // that all of them know
+  // The frames of raw video, where one of them says it: the most of each.
+  std::optional<Around> around;
 
  private:
   bool has_one_ = false;
 };
 
 // Adds an allocator and, for raw video, a pool without a maximum and GstVideoMeta, so that padded
-// frames pass as they are; other metas where the readers know them. The allocator is one of the
-// sender's.
+// frames pass as they are; other metas where the readers know them. Frames are to have something
+// around them only where that costs no reader a copy. The allocator is one of the sender's.
 void answer_allocation(GstQuery* query, const std::shared_ptr<mmaplink::Sender>& sender,
                        GstAllocator* allocator, const Needs& needs);
 

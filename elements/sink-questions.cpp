@@ -91,16 +91,60 @@ void Sink::ask_then(const Readers::One& reader, GstQuery* query,
                      });
 }
 
+// Until there is somebody to ask, where nothing is sent without one. False: to nobody any more.
+bool Sink::wait_for_reader() const {
+  for (;;) {
+    const auto sender = any_sender();
+    if (!sender) return false;
+    const uint32_t seen = sender->kick().value();
+    // A server that does not wait goes on with whoever is there.
+    const bool waits = is_client() || active_.wait_for_connection;
+    if (num_clients() > 0 || !waits || is_flushing()) return true;
+    {
+      const std::lock_guard lock(mutex_);
+      if (ended_ != GST_FLOW_OK) return false;
+    }
+    const std::array words{sender->kick().word(seen)};
+    mmaplink::wait_any(words, Clock::now() + kSlice);
+  }
+}
+
 bool Sink::query(GstQuery* query) {
   if (GST_QUERY_IS_SERIALIZED(query)) has_preroll_lock_ = false;
-  const auto readers = readers_.all();
   if (GST_QUERY_TYPE(query) == GST_QUERY_ACCEPT_CAPS) return accept_caps(query);
+  if (GST_QUERY_TYPE(query) == GST_QUERY_SEEKING) return query_seeking(query);
+  const auto readers = readers_.all();
   // All have to drain; of other questions the first answer counts.
   if (GST_QUERY_TYPE(query) == GST_QUERY_DRAIN)
     return readers.empty() || !ask(readers, [] { return own(gst_query_new_drain()); }).empty();
   const auto same = [query] { return Question(query, [](GstQuery*) {}); };
   return std::any_of(readers.begin(), readers.end(),
                      [&](const auto& reader) { return !ask({reader}, same).empty(); });
+}
+
+// A muxer asks before it sends anything, and goes back to what it has written only where all who
+// get it can. Who does not answer can't.
+bool Sink::query_seeking(GstQuery* query) {
+  wait_for_reader();
+  const auto readers = readers_.all();
+  GstFormat format{};
+  gst_query_parse_seeking(query, &format, nullptr, nullptr, nullptr);
+  const auto answers = ask(readers, [format] { return own(gst_query_new_seeking(format)); });
+  if (readers.empty() || answers.empty()) return false;
+  bool all = answers.size() == readers.size();
+  gint64 start = 0;
+  gint64 end = -1;
+  for (const auto& [reader, answer] : answers) {
+    gboolean seekable = FALSE;
+    gint64 from = 0;
+    gint64 to = -1;
+    gst_query_parse_seeking(answer.get(), nullptr, &seekable, &from, &to);
+    all = all && seekable;
+    start = std::max(start, from);
+    if (end < 0 || (to >= 0 && to < end)) end = to;
+  }
+  gst_query_set_seeking(query, format, static_cast<gboolean>(all), start, end);
+  return true;
 }
 
 // Whether the stream's caps are chosen with this one in mind: new_caps() asks the others.
@@ -114,8 +158,8 @@ bool Sink::accept_caps(GstQuery* query) {
   GstCaps* caps = nullptr;
   gst_query_parse_accept_caps(query, &caps);
   auto readers = readers_.all();
-  std::erase_if(
-      readers, [this](const auto& reader) { return !reader->suits || !has_decided(*reader); });
+  std::erase_if(readers,
+                [this](const auto& reader) { return !reader->suits || !has_decided(*reader); });
   const auto answers = ask(readers, [caps] { return own(gst_query_new_accept_caps(caps)); });
   const bool any = std::any_of(answers.begin(), answers.end(), [](const Answered& one) {
     gboolean accepts = FALSE;
@@ -150,22 +194,8 @@ GstCaps* Sink::readers_caps(GstCaps* filter) {
 }
 
 GstCaps* Sink::caps(GstCaps* filter) {
-  const auto none = [&] { return filter != nullptr ? gst_caps_ref(filter) : gst_caps_new_any(); };
-  for (;;) {
-    const auto sender = any_sender();
-    if (!sender) return none();
-    const uint32_t seen = sender->kick().value();
-    // A server that does not wait goes on with whoever is there.
-    const bool waits = is_client() || active_.wait_for_connection;
-    if (num_clients() > 0 || !waits || is_flushing()) break;
-    {
-      const std::lock_guard lock(mutex_);
-      if (ended_ != GST_FLOW_OK) return none();
-    }
-    const std::array words{sender->kick().word(seen)};
-    mmaplink::wait_any(words, Clock::now() + kSlice);
-  }
-  return readers_caps(filter);
+  if (wait_for_reader()) return readers_caps(filter);
+  return filter != nullptr ? gst_caps_ref(filter) : gst_caps_new_any();
 }
 
 // What the readers' downstream wants, as far as they say in time.

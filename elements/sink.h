@@ -146,6 +146,8 @@ class Sink final : public mmaplink::EndpointUser {
   Answers ask(const Readers::List& readers, const std::function<Question()>& make);
   bool send_question(Reader& reader, GstQuery* query, Exchange::Bytes bytes,
                      mmaplink::Deadline until);
+  bool wait_for_reader() const;
+  bool query_seeking(GstQuery* query);
   bool has_decided(const Reader& reader) const;
   bool accept_caps(GstQuery* query);
   void ask_then(const Readers::One& reader, GstQuery* query, std::function<void(GstQuery*)> then);

@@ -54,29 +54,19 @@ bool Source::handle_event(const Incoming& item) {
     return take != Stickies::Take::never;
   }
   GST_DEBUG_OBJECT(element_, "received %" GST_PTR_FORMAT, static_cast<void*>(event));
+  event = with_own_group(event);
   if (flush_.is_on()) {
     keep_while_flushing(event);
     return true;
   }
   const uint32_t seqnum = gst_event_get_seqnum(event);
-  guint group = 0;
   switch (GST_EVENT_TYPE(event)) {
-    case GST_EVENT_STREAM_START:
-      if (gst_event_parse_group_id(event, &group)) gst_event_set_group_id(event, own_group(group));
-      break;
-    case GST_EVENT_STREAM_GROUP_DONE: {
-      gst_event_parse_stream_group_done(event, &group);
-      GstEvent* own = gst_event_new_stream_group_done(own_group(group));
-      gst_event_set_seqnum(own, seqnum);
-      gst_event_replace(&event, own);
-      gst_event_unref(own);
-      break;
-    }
     case GST_EVENT_CAPS:
       return handle_caps(event);
     // What tells the application of a segment seek is the element that seeks: here that is us.
     case GST_EVENT_SEGMENT:
       gst_event_copy_segment(event, &segment_);
+      if (active_.is_live) time_.begin(segment_);
       if ((segment_.flags & GST_SEGMENT_FLAG_SEGMENT) != 0)
         postbox_.post(gst_message_new_segment_start(GST_OBJECT(element_), segment_.format,
                                                     static_cast<gint64>(segment_.start)));
@@ -129,11 +119,23 @@ void Source::push_sink_message(GstEvent* event) {
       nullptr);
 }
 
-// Group ids are given out by each process for itself.
-guint Source::own_group(guint there) {
-  if (group_there_ != there) group_here_ = gst_util_group_id_next();
-  group_there_ = there;
-  return group_here_;
+// Takes the event, and gives it back with a group of ours, if it names one.
+GstEvent* Source::with_own_group(GstEvent* event) {
+  const bool starts = GST_EVENT_TYPE(event) == GST_EVENT_STREAM_START;
+  guint there = 0;
+  if (starts && !gst_event_parse_group_id(event, &there)) return event;
+  if (!starts && GST_EVENT_TYPE(event) != GST_EVENT_STREAM_GROUP_DONE) return event;
+  if (!starts) gst_event_parse_stream_group_done(event, &there);
+  const pid_t peer = current_->peer().pid;
+  if (!group_ || group_->peer != peer || group_->there != there) group_ = group_of(peer, there);
+  if (starts) {
+    gst_event_set_group_id(event, group_->here);
+    return event;
+  }
+  GstEvent* own = gst_event_new_stream_group_done(group_->here);
+  gst_event_set_seqnum(own, gst_event_get_seqnum(event));
+  gst_event_unref(event);
+  return own;
 }
 
 // Takes the event. A downstream that does not know GstVideoMeta is found out here, where upstream
@@ -176,9 +178,6 @@ void Source::take_caps(GstCaps* caps) {
 // What of a flushed stream holds for what follows, as a queue would keep it. Takes the event.
 void Source::keep_while_flushing(GstEvent* event) {
   const GstEventType type = GST_EVENT_TYPE(event);
-  guint group = 0;
-  if (type == GST_EVENT_STREAM_START && gst_event_parse_group_id(event, &group))
-    gst_event_set_group_id(event, own_group(group));
   if (type == GST_EVENT_CAPS) {
     GstCaps* caps = nullptr;
     gst_event_parse_caps(event, &caps);

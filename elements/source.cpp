@@ -101,7 +101,7 @@ bool Source::start() {
   is_parsed_ = true;
   time_.forget();
   flush_.reset(active_.is_live);
-  group_there_.reset();
+  group_.reset();
   stickies_.begin();
   left_ = active_.num_buffers;
   failed_ = eos_wanted_ = ended_here_ = latency_told_ = false;

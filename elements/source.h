@@ -21,6 +21,7 @@
 #include "elements/counters.h"
 #include "elements/exchange.h"
 #include "elements/flushgate.h"
+#include "elements/groups.h"
 #include "elements/padtime.h"
 #include "elements/postbox.h"
 #include "elements/settings.h"
@@ -105,7 +106,7 @@ class Source final : public mmaplink::EndpointUser {
                     bool serialized);
   void see_message(GstMessage* message);
   bool ask(GstQuery* query);
-  guint own_group(guint there);
+  GstEvent* with_own_group(GstEvent* event);
   void push_sink_message(GstEvent* event);
   void push_eos(GstEvent* event);
   void tell_flow(GstFlowReturn flow);
@@ -146,9 +147,8 @@ class Source final : public mmaplink::EndpointUser {
   Tighten tighten_;
   bool is_parsed_ = true;  // by these caps, or without any
   PadTime time_;
-  std::optional<uint32_t> group_there_;
-  guint group_here_ = 0;
-  gint64 left_ = -1;  // of num-buffers
+  std::shared_ptr<const Group> group_;  // of the stream
+  gint64 left_ = -1;                    // of num-buffers
 
   Counters counters_;
 };

@@ -4,6 +4,7 @@
 // query's answer names sizes and metas; pools and allocators stay in their process.
 #include <algorithm>
 
+#include "gst/around.h"
 #include "gst/bytes.h"
 #include "gst/wire-meta-kinds.h"
 #include "gst/wire-structure.h"
@@ -136,6 +137,8 @@ bool get_uri(BytesIn& from, GstQuery* query) {
 
 struct Needs {
   uint32_t size, min, align, prefix, padding, metas;
+  uint32_t has_around;
+  Around around;
 };
 
 bool put_needs(GstQuery* query, BytesOut& to) {
@@ -153,6 +156,10 @@ bool put_needs(GstQuery* query, BytesOut& to) {
     needs.align |= static_cast<uint32_t>(params.align);
     needs.prefix = std::max(needs.prefix, static_cast<uint32_t>(params.prefix));
     needs.padding = std::max(needs.padding, static_cast<uint32_t>(params.padding));
+  }
+  if (const auto around = around_of(query)) {
+    needs.has_around = 1;
+    needs.around = *around;
   }
   std::vector<const char*> metas;
   for (guint i = 0; i < gst_query_get_n_allocation_metas(query); ++i) {
@@ -179,8 +186,12 @@ bool get_needs(BytesIn& from, GstQuery* query) {
     const char* name = get_name(from);
     if (name == nullptr) return false;
     const GType api = g_type_from_name(name);
-    if (api != G_TYPE_INVALID && has_own_row(api) &&
-        !gst_query_find_allocation_meta(query, api, nullptr))
+    if (api == G_TYPE_INVALID || !has_own_row(api) ||
+        gst_query_find_allocation_meta(query, api, nullptr))
+      continue;
+    if (api == GST_VIDEO_META_API_TYPE && needs.has_around != 0)
+      add_video_meta(query, needs.around);
+    else
       gst_query_add_allocation_meta(query, api, nullptr);
   }
   return true;

@@ -13,7 +13,7 @@
 namespace mmaplink {
 
 struct Peer {
-  pid_t pid = 0;  // 0 where it is in another pid namespace; for messages only
+  pid_t pid = 0;  // 0 where it is in another pid namespace; never decides who may what
   uid_t uid = 0;
 };
 std::string name_of(const Peer& peer);

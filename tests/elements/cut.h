@@ -29,9 +29,10 @@ struct Case {
   std::string tail = {};
   Lines pads = {};
   bool is_live = false;
-  bool has_dates = true;  // and not the date of each run
-  // What is done to the pipeline with the beginning of the chains, before it runs.
+  bool is_written_anew = false;  // a file in each run, with its date and random numbers
+  // What is done to each pipeline before it runs, where it has the elements that are meant.
   std::function<void(const Pipeline&)> prepare = {};
+  std::string sink = "fakesink";  // what an end is
 };
 
 const std::vector<Case>& cases();
@@ -42,14 +43,15 @@ std::vector<Case> text_cases();
 std::vector<Case> file_cases();
 std::vector<Case> live_cases();
 
-inline constexpr auto kVideo =
-    "videotestsrc num-buffers=20 pattern=ball ! video/x-raw,format=I420,width=160,height=120,"
-    "framerate=25/1";
-inline constexpr auto kAudio = "audiotestsrc num-buffers=20 ! audio/x-raw,rate=48000,channels=2";
+inline constexpr auto kVideo = "videotestsrc num-buffers=20 pattern=ball name=video";
+inline constexpr auto kFrames = "video/x-raw,format=I420,width=160,height=120,framerate=25/1";
+inline constexpr auto kAudio = "audiotestsrc num-buffers=20";
+inline constexpr auto kSamples = "audio/x-raw,rate=48000,channels=2";
 inline constexpr auto kEncoder = "x264enc threads=1 key-int-max=10 bframes=0";
 inline constexpr auto kQuickEncoder = "x264enc threads=1 tune=zerolatency";
 inline constexpr auto kDecoder = "avdec_h264 max-threads=1";
 
+bool has(const Pipeline& pipeline, const std::string& element);
 std::vector<size_t> all_places(const Case& what);
 size_t middle_place(const Case& what);
 std::string whole_line(const Case& what, const std::string& directory);

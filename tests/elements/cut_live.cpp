@@ -5,18 +5,17 @@ namespace test::cut {
 
 namespace {
 
-constexpr auto kLiveVideo =
-    "videotestsrc num-buffers=20 is-live=true name=video ! "
-    "video/x-raw,format=I420,width=64,height=48,framerate=50/1";
+constexpr auto kLiveVideo = "videotestsrc num-buffers=20 is-live=true name=video";
+constexpr auto kLiveFrames = "video/x-raw,format=I420,width=64,height=48,framerate=50/1";
 constexpr auto kLiveAudio =
-    "audiotestsrc num-buffers=20 is-live=true samplesperbuffer=960 name=audio ! "
-    "audio/x-raw,rate=48000,channels=2";
+    "audiotestsrc num-buffers=20 is-live=true samplesperbuffer=960 name=audio";
 
 // The first timestamp of a live source is when it happened to start. Here each starts with a
 // second, which is still to come: a muxer that finds its inputs late goes on with what it has, and
 // then writes other headers.
 void start_at_a_second(const Pipeline& pipeline) {
   for (const char* source : {"video", "audio"}) {
+    if (!has(pipeline, source)) continue;
     GstPad* pad = gst_element_get_static_pad(pipeline.element(source), "src");
     gst_pad_add_probe(
         pad, GST_PAD_PROBE_TYPE_BUFFER,
@@ -39,19 +38,20 @@ void start_at_a_second(const Pipeline& pipeline) {
 std::vector<Case> live_cases() {
   return {
       {.name = "live_audio_and_video",
-       .chains = {{kLiveVideo, kQuickEncoder, "h264parse", kDecoder},
-                  {kLiveAudio, "opusenc", "opusparse", "opusdec"}},
+       .chains = {{kLiveVideo, kLiveFrames, kQuickEncoder, "h264parse", kDecoder},
+                  {kLiveAudio, kSamples, "opusenc", "opusparse", "opusdec"}},
        .is_live = true,
        .prepare = start_at_a_second},
       // The file begins with 0 whatever running time it is.
       {.name = "live_audio_and_video_in_a_file",
-       .chains = {{kLiveVideo, "jpegenc", "jpegparse"}, {kLiveAudio, "opusenc", "opusparse"}},
+       .chains = {{kLiveVideo, kLiveFrames, "jpegenc", "jpegparse"},
+                  {kLiveAudio, kSamples, "opusenc", "opusparse"}},
        .tail = "matroskamux name=join offset-to-zero=true ! matroskademux name=demux "
                "demux.video_0 ! queue ! fakesink name=end0 "
                "demux.audio_0 ! queue ! fakesink name=end1",
        .pads = {"video_0", "audio_0"},
        .is_live = true,
-       .has_dates = false,
+       .is_written_anew = true,
        .prepare = start_at_a_second},
   };
 }

@@ -1,7 +1,7 @@
 // Pipelines that change while they play, on either side of the link.
 #include <atomic>
 
-#include "tests/elements/support.h"
+#include "tests/elements/like_support.h"
 
 using test::Pipeline;
 using test::Scene;
@@ -29,6 +29,72 @@ std::string format_at(const Pipeline& pipeline, const char* element) {
   const std::string copy = text;
   g_free(text);
   return copy;
+}
+
+// Holds up what comes out of a pad while its peer is another one.
+class Block {
+ public:
+  explicit Block(GstPad* pad) : pad_(pad) {
+    probe_ = gst_pad_add_probe(
+        pad, GST_PAD_PROBE_TYPE_BLOCK_DOWNSTREAM,
+        [](GstPad*, GstPadProbeInfo*, gpointer data) {
+          *static_cast<std::atomic<bool>*>(data) = true;
+          return GST_PAD_PROBE_OK;
+        },
+        &blocked_, nullptr);
+    fail_unless(test::becomes([&] { return blocked_.load(); }));
+  }
+  Block(const Block&) = delete;
+  Block& operator=(const Block&) = delete;
+  ~Block() { gst_pad_remove_probe(pad_, probe_); }
+
+ private:
+  std::atomic<bool> blocked_{false};
+  GstPad* pad_;
+  gulong probe_;
+};
+
+test::Ref<GstPad> pad_of(GstElement* element, const char* name) {
+  return test::Ref<GstPad>(gst_element_get_static_pad(element, name));
+}
+
+// Puts elements behind `element`, while that plays.
+GstElement* insert(const Pipeline& pipeline, const char* element, const char* line) {
+  GstElement* bin = gst_parse_bin_from_description(line, TRUE, nullptr);
+  fail_unless(gst_bin_add(GST_BIN(pipeline.get()), bin));
+  const auto before = pad_of(pipeline.element(element), "src");
+  const test::Ref<GstPad> behind(gst_pad_get_peer(before.get()));
+  const Block block(before.get());
+  fail_unless(gst_pad_unlink(before.get(), behind.get()));
+  fail_unless_equals_int(gst_pad_link(pad_of(bin, "src").get(), behind.get()), GST_PAD_LINK_OK);
+  fail_unless_equals_int(gst_pad_link(before.get(), pad_of(bin, "sink").get()), GST_PAD_LINK_OK);
+  fail_unless(gst_element_sync_state_with_parent(bin));
+  return bin;
+}
+
+// And takes them out again. They must hold nothing back.
+void take_out(const Pipeline& pipeline, GstElement* bin) {
+  const test::Ref<GstPad> before(gst_pad_get_peer(pad_of(bin, "sink").get()));
+  const test::Ref<GstPad> behind(gst_pad_get_peer(pad_of(bin, "src").get()));
+  const Block block(before.get());
+  gst_object_ref(bin);
+  fail_unless(gst_bin_remove(GST_BIN(pipeline.get()), bin));
+  fail_unless_equals_int(gst_element_set_state(bin, GST_STATE_NULL), GST_STATE_CHANGE_SUCCESS);
+  gst_object_unref(bin);
+  fail_unless_equals_int(gst_pad_link(before.get(), behind.get()), GST_PAD_LINK_OK);
+}
+
+// Each frame has come, and once: there are a hundred in a second.
+void fail_if_gaps(const test::Seen::Items& items) {
+  GstClockTime last = GST_CLOCK_TIME_NONE;
+  for (const auto& item : items) {
+    if (!item.is_buffer()) continue;
+    if (GST_CLOCK_TIME_IS_VALID(last))
+      fail_unless(item.pts > last && item.pts - last < 15 * GST_MSECOND,
+                  "from %" GST_TIME_FORMAT " to %" GST_TIME_FORMAT, GST_TIME_ARGS(last),
+                  GST_TIME_ARGS(item.pts));
+    last = item.pts;
+  }
 }
 
 void set_caps(const Pipeline& pipeline, const char* filter, const char* text) {
@@ -74,10 +140,9 @@ TEST(reader_comes_between_the_choice_of_caps_and_the_caps) {
                   "fakesink async=false")};
     std::atomic<bool> has_come{false};
   };
-  for (const auto type :
-       {GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM,
-        static_cast<GstPadProbeType>(GST_PAD_PROBE_TYPE_QUERY_DOWNSTREAM |
-                                     GST_PAD_PROBE_TYPE_PULL)}) {
+  for (const auto type : {GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM,
+                          static_cast<GstPadProbeType>(GST_PAD_PROBE_TYPE_QUERY_DOWNSTREAM |
+                                                       GST_PAD_PROBE_TYPE_PULL)}) {
     Moment moment;
     GstPad* pad = gst_element_get_static_pad(moment.sender.element("sink"), "sink");
     const auto come = [](GstPad*, GstPadProbeInfo* info, gpointer data) {
@@ -199,5 +264,45 @@ TEST(source_changed_behind_a_running_sink) {
   more_frames(reader, "src");
   gst_object_unref(peer);
   gst_object_unref(pad);
+  fail_unless(reader.errors().empty() && sender.errors().empty());
+}
+
+// Right before the link, and right behind it.
+TEST(elements_beside_the_link_come_and_go) {
+  const Scene scene;
+  const Pipeline sender(
+      "videotestsrc is-live=true ! capsfilter name=before "
+      "caps=video/x-raw,format=I420,width=64,height=48,framerate=100/1 ! " +
+      scene.sink("wait-for-connection=true"));
+  const Pipeline reader(scene.src("name=src ! fakesink name=end async=false"));
+  const test::Seen seen(reader.element("end"), "sink");
+  reader.play();
+  sender.play();
+  more_frames(reader, "src");
+  const auto comes = [&](const std::string& what) {
+    fail_unless(test::becomes([&] { return test::contains(format_at(reader, "end"), what); }),
+                "%s, not %s", format_at(reader, "end").c_str(), what.c_str());
+    more_frames(reader, "src");
+  };
+  const struct {
+    const char *line, *makes;
+  } inserted[] = {
+      {"identity", "width=(int)64"},
+      {"videoscale ! capsfilter caps=video/x-raw,width=320,height=240", "width=(int)320"},
+      {"videoconvert ! capsfilter caps=video/x-raw,format=RGB", "format=(string)RGB"},
+      {"videocrop left=16", "width=(int)48"},
+      {"queue", "width=(int)64"},
+  };
+  for (const auto& [pipeline, element] :
+       {std::pair(&sender, "before"), std::pair(&reader, "src")}) {
+    for (const auto& [line, makes] : inserted) {
+      GstElement* bin = insert(*pipeline, element, line);
+      comes(makes);
+      if (line == std::string("queue")) continue;  // which holds something back
+      take_out(*pipeline, bin);
+      comes("format=(string)I420, width=(int)64");
+    }
+  }
+  fail_if_gaps(seen.items());
   fail_unless(reader.errors().empty() && sender.errors().empty());
 }

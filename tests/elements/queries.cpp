@@ -261,6 +261,31 @@ TEST(downstream_questions_are_answered_by_the_readers_downstream) {
   fail_unless_equals_int(gst_harness_buffers_in_queue(pair.reader.get()), 5);
 }
 
+// A muxer asks: what it goes back to must be there for each of them.
+TEST(sender_may_go_back_where_all_of_its_readers_can) {
+  const Scene scene;
+  const Harness sink(scene.sink(), nullptr);
+  const auto may_go_back = [&] {
+    const test::Ref<GstQuery> query(gst_query_new_seeking(GST_FORMAT_BYTES));
+    gboolean seekable = FALSE;
+    if (gst_pad_peer_query(sink.get()->srcpad, query.get()))
+      gst_query_parse_seeking(query.get(), nullptr, &seekable, nullptr, nullptr);
+    return seekable != FALSE;
+  };
+  fail_unless(!may_go_back());
+  const Pipeline file(scene.src() + "! filesink async=false location=" + scene.path("file"));
+  file.play();
+  sink.wait_for_clients(1);
+  fail_unless(may_go_back());
+  const Pipeline other(scene.src() + "! fakesink async=false");
+  other.play();
+  sink.wait_for_clients(2);
+  fail_unless(!may_go_back());
+  other.stop();
+  sink.wait_for_clients(1);
+  fail_unless(may_go_back());
+}
+
 TEST(metas_that_the_reader_knows_are_offered) {
   const Scene scene;
   const Pair pair(scene);
@@ -272,6 +297,59 @@ TEST(metas_that_the_reader_knows_are_offered) {
   // That one holds memory, and does not cross.
   fail_unless(!gst_query_find_allocation_meta(
       query.get(), GST_VIDEO_OVERLAY_COMPOSITION_META_API_TYPE, nullptr));
+}
+
+namespace {
+
+// A context with a number, or with an object, which is of one process.
+void set_context(GstQuery* query, GObject* object) {
+  const gchar* type = nullptr;
+  gst_query_parse_context_type(query, &type);
+  GstContext* context = gst_context_new(type, FALSE);
+  GstStructure* fields = gst_context_writable_structure(context);
+  if (object != nullptr)
+    gst_structure_set(fields, "display", G_TYPE_OBJECT, object, nullptr);
+  else
+    gst_structure_set(fields, "id", G_TYPE_UINT64, G_GUINT64_CONSTANT(1) << 40, nullptr);
+  gst_query_set_context(query, context);
+  gst_context_unref(context);
+}
+
+}  // namespace
+
+// As an element does that needs one: it asks both ways, before it asks its application.
+TEST(contexts_are_found_on_the_other_side) {
+  const Scene scene;
+  const Pair pair(scene);
+  GObject* object = nullptr;
+  Answer answer = [&](GstQuery* query) {
+    if (GST_QUERY_TYPE(query) != GST_QUERY_CONTEXT) return false;
+    set_context(query, object);
+    return true;
+  };
+  const auto ask = [](GstPad* pad) {
+    const test::Ref<GstQuery> query(gst_query_new_context("my.context"));
+    GstContext* context = nullptr;
+    if (gst_pad_peer_query(pad, query.get())) gst_query_parse_context(query.get(), &context);
+    if (context == nullptr) return guint64{0};
+    fail_unless(gst_context_has_context_type(context, "my.context"));
+    fail_unless(!gst_context_is_persistent(context));
+    guint64 id = 0;
+    fail_unless(gst_structure_get_uint64(gst_context_get_structure(context), "id", &id));
+    return id;
+  };
+  for (const auto& [asks, answers] :
+       {std::pair(&pair.sink, &pair.reader), std::pair(&pair.reader, &pair.sink)}) {
+    GstPad* from = asks == &pair.sink ? asks->get()->srcpad : asks->get()->sinkpad;
+    GstPad* to = asks == &pair.sink ? answers->get()->sinkpad : answers->get()->srcpad;
+    fail_unless_equals_uint64(ask(from), 0);
+    answer_with(to, answer);
+    object = nullptr;
+    fail_unless_equals_uint64(ask(from), G_GUINT64_CONSTANT(1) << 40);
+    // All of it or nothing.
+    object = G_OBJECT(pair.sink.element());
+    fail_unless_equals_uint64(ask(from), 0);
+  }
 }
 
 TEST(latency_is_right_on_both_sides) {

@@ -41,30 +41,61 @@ std::string of_segment(const GstSegment& segment) {
          number(segment.duration);
 }
 
+// Elements begin it with a random number, or with a hash of where the stream is from.
+std::string of_id(const gchar* id) {
+  const std::string text = id != nullptr ? id : "";
+  const size_t slash = text.find('/');
+  return slash == std::string::npos ? "" : text.substr(slash);
+}
+
+std::string of_stream(GstStream* stream) {
+  GstCaps* caps = gst_stream_get_caps(stream);
+  const std::string all = " " + of_id(gst_stream_get_stream_id(stream)) + " type " +
+                          std::to_string(gst_stream_get_stream_type(stream)) + " flags " +
+                          std::to_string(gst_stream_get_stream_flags(stream)) + " " +
+                          taken(caps != nullptr ? gst_caps_to_string(caps) : nullptr);
+  gst_clear_caps(&caps);
+  return all;
+}
+
 std::string of_collection(GstStreamCollection* collection) {
   std::string all;
   for (guint i = 0; i < gst_stream_collection_get_size(collection); ++i) {
     GstStream* stream = gst_stream_collection_get_stream(collection, i);
-    GstCaps* caps = gst_stream_get_caps(stream);
     GstTagList* tags = gst_stream_get_tags(stream);
-    all += " " + std::to_string(gst_stream_get_stream_type(stream)) + " flags " +
-           std::to_string(gst_stream_get_stream_flags(stream)) + " " +
-           taken(caps != nullptr ? gst_caps_to_string(caps) : nullptr) + " " +
-           taken(tags != nullptr ? gst_tag_list_to_string(tags) : nullptr);
-    gst_clear_caps(&caps);
+    all +=
+        of_stream(stream) + " " + taken(tags != nullptr ? gst_tag_list_to_string(tags) : nullptr);
     gst_clear_tag_list(&tags);
   }
   return all;
 }
 
-std::string of_event(GstEvent* event) {
+guint group_of(GstEvent* event) {
+  guint group = GST_GROUP_ID_INVALID;
+  if (GST_EVENT_TYPE(event) == GST_EVENT_STREAM_START) gst_event_parse_group_id(event, &group);
+  if (GST_EVENT_TYPE(event) == GST_EVENT_STREAM_GROUP_DONE)
+    gst_event_parse_stream_group_done(event, &group);
+  return group;
+}
+
+// With the group it is of, instead of the one that it names.
+std::string of_event(GstEvent* event, size_t group) {
   const std::string name = GST_EVENT_TYPE_NAME(event);
   switch (GST_EVENT_TYPE(event)) {
     case GST_EVENT_STREAM_START: {
       GstStreamFlags flags{};
       gst_event_parse_stream_flags(event, &flags);
-      return name + " flags " + std::to_string(flags);
+      const gchar* id = nullptr;
+      gst_event_parse_stream_start(event, &id);
+      // Without tags: whoever sends it changes those of the very object later on.
+      GstStream* stream = nullptr;
+      gst_event_parse_stream(event, &stream);
+      const Ref<GstStream> owned(stream);
+      return name + " group " + std::to_string(group) + " flags " + std::to_string(flags) + " id " +
+             of_id(id) + (stream != nullptr ? of_stream(stream) : "");
     }
+    case GST_EVENT_STREAM_GROUP_DONE:
+      return name + " group " + std::to_string(group);
     case GST_EVENT_CAPS: {
       GstCaps* caps = nullptr;
       gst_event_parse_caps(event, &caps);
@@ -157,11 +188,25 @@ GstPadProbeReturn Record::see(GstPad*, GstPadProbeInfo* info, gpointer data) {
       gst_event_parse_segment(event, &segment);
       self.counts_time_ = segment->format == GST_FORMAT_TIME;
     }
-    std::string line = of_event(event);
+    std::string line = of_event(event, self.number_of_group(group_of(event)));
     if (is_repeatable(GST_EVENT_TYPE(event)) && !self.is_news(line)) return GST_PAD_PROBE_OK;
     self.add(std::move(line));
   }
   return GST_PAD_PROBE_OK;
+}
+
+size_t Record::number_of_group(guint group) {
+  if (group == GST_GROUP_ID_INVALID) return 0;
+  const std::lock_guard lock(mutex_);
+  const auto known = std::find(groups_.begin(), groups_.end(), group);
+  const auto number = static_cast<size_t>(known - groups_.begin()) + 1;
+  if (known == groups_.end()) groups_.push_back(group);
+  return number;
+}
+
+std::vector<guint> Record::groups() const {
+  const std::lock_guard lock(mutex_);
+  return groups_;
 }
 
 bool Record::is_news(const std::string& line) {

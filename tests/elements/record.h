@@ -1,7 +1,6 @@
 // All that goes through a pad, as lines of text that two runs of the same stream have in common.
 //
-// Left out, because GStreamer itself gives each run its own: seqnums, group-ids, and the stream-ids
-// that elements make up at random.
+// What is left out or said in other words has its place and its reason in docs/crossing.md.
 #pragma once
 
 #include <atomic>
@@ -24,11 +23,15 @@ class Record {
   // What went through, and then the answers.
   std::vector<std::string> lines() const;
   bool has(const std::string& beginning) const;
+  // The group-ids of the streams, each once, as they came.
+  std::vector<guint> groups() const;
   // What the pipeline answers to those who ask it now, each a line.
   void ask(const Pipeline& pipeline);
 
  private:
   void add(std::string line);
+  // The how many-th group it is, 0 being none.
+  size_t number_of_group(guint group);
   // Other than the last of its kind.
   bool is_news(const std::string& line);
   static GstPadProbeReturn see(GstPad* pad, GstPadProbeInfo* info, gpointer self);
@@ -36,6 +39,7 @@ class Record {
   std::atomic<bool> counts_time_{false};
   mutable std::mutex mutex_;
   std::map<std::string, std::string> last_;
+  std::vector<guint> groups_;
   std::vector<std::string> lines_;
   std::vector<std::string> answers_;
   GstPad* pad_;  // owned

@@ -195,6 +195,42 @@ TEST(reader_with_another_clock_that_drifts) {
   check_same_instants(here, there, kMeasured);
 }
 
+// Which have no running time: a muxer that goes back in its file says where by its segments.
+TEST(segments_in_bytes_stay_as_they_are) {
+  const Scene scene;
+  const test::Harness sink(scene.sink());
+  const test::Harness reader(scene.src());
+  reader.play();
+  sink.wait_for_clients(1);
+  for (guint64 i = 0; i < 2; ++i) {
+    // Not live, so its first buffer is due when it comes, and its running time 0 is not ours.
+    sink.push_number(i);
+    reader.pull_number();
+    fail_unless(test::becomes([&] {
+      const test::Ref<GstPad> pad(gst_element_get_static_pad(reader.element(), "src"));
+      return gst_pad_get_offset(pad.get()) != 0;
+    }));
+    for (const guint64 start : {guint64{0}, guint64{4711}, guint64{12}}) {
+      GstSegment segment;
+      gst_segment_init(&segment, GST_FORMAT_BYTES);
+      segment.start = segment.time = start;
+      sink.push_event(gst_event_new_segment(&segment));
+      sink.push_number(10 + start);
+      reader.pull_number();
+      const test::Ref<GstEvent> event(
+          gst_pad_get_sticky_event(reader.get()->sinkpad, GST_EVENT_SEGMENT, 0));
+      const GstSegment* came = nullptr;
+      gst_event_parse_segment(event.get(), &came);
+      fail_unless(gst_segment_is_equal(came, &segment), "from %d, base %d, offset %d",
+                  static_cast<int>(came->start), static_cast<int>(came->base),
+                  static_cast<int>(came->offset));
+    }
+    GstSegment segment;
+    gst_segment_init(&segment, GST_FORMAT_TIME);
+    sink.push_event(gst_event_new_segment(&segment));
+  }
+}
+
 // One runs a twentieth fast and one slow: by each of them alone they would be 200 ms apart in the
 // end. Measured once a second, an instant is off by no more than the clocks lose in that time.
 TEST(clocks_of_other_rates_are_followed) {

@@ -232,6 +232,15 @@ void add_queries(const Corpus& corpus) {
     gst_query_add_allocation_meta(q, GST_VIDEO_META_API_TYPE, nullptr);
     gst_query_add_allocation_meta(q, GST_VIDEO_CROP_META_API_TYPE, nullptr);
   });
+  add(
+      gst_query_new_allocation(caps.get(), FALSE),
+      [](GstQuery* q) {
+        GstStructure* around = gst_structure_new("video-meta", "padding-top", G_TYPE_UINT, 16,
+                                                 "stride-align0", G_TYPE_UINT, 63, nullptr);
+        gst_query_add_allocation_meta(q, GST_VIDEO_META_API_TYPE, around);
+        gst_structure_free(around);
+      },
+      "-padded");
   add(gst_query_new_context("type"), [](GstQuery* q) {
     GstContext* context = gst_context_new("type", TRUE);
     gst_structure_set(gst_context_writable_structure(context), "a", G_TYPE_INT, 1, nullptr);
