@@ -73,7 +73,11 @@ Result<Block> ArenaStore::allocate_small(size_t size, size_t align, Arenas& reti
       chunk_ = *empty;
     } else {
       // The more there is, the larger the pieces, since their number is limited.
-      const size_t chunk = std::max(kChunk, round_to_page(bytes_ / 64));
+      // And of little memory small ones: a chunk starts anew when all of it is back, and somebody
+      // always holds a block of the last.
+      const uint64_t all = fits_region(size) ? region_->capacity() : max_memory_;
+      const size_t least = std::min<uint64_t>(kChunk, std::min(all, max_memory_) / 4);
+      const size_t chunk = round_to_page(std::max<size_t>({size, least, bytes_ / 64}));
       auto made =
           add_arena(std::clamp<size_t>(left(size) & ~(page_size() - 1), round_to_page(size), chunk), retired);
       if (!made) return made.error();

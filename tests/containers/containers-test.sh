@@ -233,6 +233,40 @@ test_not_shared() {
     "No server was on $client_path within connection-timeout"
 }
 
+# Payload in a file that each side opens by a path of its own.
+test_files() {
+  local name
+  begin
+  box server
+  box client
+  server_properties="mmap=$work/at-server"
+  client_properties+=" mmap=$work/at-client"
+  crosses "a file in a directory that has another name on each side"
+  begin
+  truncate -s 8M "$work/shared/region"
+  box server
+  box client
+  server_properties="mmap=$work/at-server/region"
+  client_properties+=" mmap=$work/at-client/region"
+  crosses "a file that was there, by two names"
+  begin
+  box server
+  box client --dir "$work/elsewhere"
+  server_properties="mmap=$work/at-server"
+  client_properties+=" mmap=$work/elsewhere"
+  fails "a file of another directory" client "No such file or directory"
+}
+
+# As root: a file system of our own, which takes less than a link makes at once.
+test_full() {
+  begin
+  mount -t tmpfs -o size=2m none "$work/shared"
+  server_properties="mmap=$work/shared"
+  client_properties+=" mmap=$work/shared"
+  fails "a file system that is full" client "bytes more for it: No space left on device; "
+  umount "$work/shared"
+}
+
 test_system_calls() {
   # What Orc compiles it takes from a file, since no memory may become executable.
   begin
@@ -331,6 +365,7 @@ main() {
     test_namespaces
     test_read_only
     test_not_shared
+    test_files
   else
     skip "sandboxes: $why"
   fi
@@ -345,6 +380,7 @@ main() {
     skip "other users: takes root"
   else
     test_unshare
+    test_full
     test_users
     test_trust
     why=$(why_no_box "$server_uid")

@@ -167,6 +167,17 @@ void large_blocks_of_one_size_share_arenas() {
   g_assert_cmpuint(numbers.size(), <=, 4);
 }
 
+// As a reader does that shows the last frame until the next one comes.
+void little_memory_is_enough_for_who_holds_the_last_block() {
+  const auto store = std::make_shared<ArenaStore>(4 << 20);
+  std::optional<Block> last;
+  for (int i = 0; i < 1000; ++i) {
+    auto next = store->allocate(115'200, 1);
+    g_assert_true(static_cast<bool>(next));
+    last.emplace(std::move(*next));
+  }
+}
+
 // A chunk starts anew when all of its blocks are back: as much memory after a million blocks as
 // after a few.
 void a_million_small_blocks_take_no_more_memory() {
@@ -375,6 +386,8 @@ int main(int argc, char** argv) {
        {"/arena/absurd-sizes-are-errors", absurd_sizes_are_errors},
        {"/arena/empty-arenas-make-room-at-the-limit", empty_arenas_make_room_at_the_limit},
        {"/arena/small-blocks-share-a-chunk", small_blocks_share_a_chunk},
+       {"/arena/little-memory-is-enough-for-who-holds-the-last-block",
+        little_memory_is_enough_for_who_holds_the_last_block},
        {"/arena/large-blocks-of-one-size-share-arenas", large_blocks_of_one_size_share_arenas},
        {"/arena/a-million-small-blocks-take-no-more-memory",
         a_million_small_blocks_take_no_more_memory},
