@@ -275,6 +275,11 @@ test_system_calls() {
   limit --kill
   crosses "the listed system calls and no others"
   begin
+  limit --kill
+  server_properties="mmap=$work/shared"
+  client_properties+=" mmap=$work/shared"
+  crosses "the same with a file"
+  begin
   limit --without futex_waitv
   crosses "without futex_waitv"
   begin
