@@ -214,7 +214,8 @@ std::string file_of(const Settings& settings) {
 
 Status check_mmap(const std::string& word) {
   auto wishes = mmaplink::parse_mode(word, Role::client);
-  return wishes ? mmaplink::ok() : Status(wishes.error());
+  if (!wishes) return wishes.error();
+  return wishes->send == mmaplink::Wish::path ? mmaplink::check_region_path(word) : mmaplink::ok();
 }
 
 Status check_settings(const Settings& settings) {

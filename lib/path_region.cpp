@@ -70,10 +70,10 @@ bool is_directory(const std::string& path) {
 
 Error of(int code, const std::string& path, const char* what) {
   if (code == ELOOP)
-    return Error{Failure::settings, "mmap=" + path +
+    return Error{Failure::settings, "the path mmap=" + path +
                                         " is a symbolic link, which is not followed: give the path "
                                         "of the file itself"};
-  return system_error(code, "mmap=" + path + ": " + what);
+  return system_error(code, "the path mmap=" + path + ": " + what);
 }
 
 // A byte of the file for each role, so that a server and its client don't lock out each other.
@@ -85,7 +85,7 @@ Status lock(const Fd& fd, const std::string& path, bool server) {
   one.l_len = 1;
   if (fcntl(fd.get(), F_OFD_SETLK, &one) == 0) return ok();
   if (errno == EAGAIN || errno == EACCES)
-    return Error{Failure::busy, "mmap=" + path + " is in use by another link: a file is for one, a "
+    return Error{Failure::busy, "the path mmap=" + path + " is in use by another link: a file is for one, a "
                                 "directory for any number"};
   return of(errno, path, "locking it");
 }
@@ -123,6 +123,20 @@ Status set_access(const Fd& fd, const std::string& path, const Access& access) {
 }
 
 }  // namespace
+
+Status check_region_path(const std::string& path) {
+  struct stat st {};
+  if (lstat(path.c_str(), &st) == 0) {
+    if (S_ISLNK(st.st_mode)) return of(ELOOP, path, "");
+    if (S_ISDIR(st.st_mode) || S_ISREG(st.st_mode) || S_ISCHR(st.st_mode)) return ok();
+    return Error{Failure::settings, "the path mmap=" + path + " is neither a file nor a directory"};
+  }
+  if (errno != ENOENT) return of(errno, path, "looking for it");
+  const std::string directory = directory_of(path);
+  if (lstat(directory.c_str(), &st) != 0)
+    return of(errno, path, ("its directory " + directory).c_str());
+  return ok();
+}
 
 // What an arena of ours lies in.
 struct PathRegion::Piece {
@@ -170,7 +184,7 @@ Result<std::shared_ptr<PathRegion>> PathRegion::make(const std::string& path, ui
     if (fstat(region->fd_.get(), &st) != 0) return of(errno, region->path_, "fstat");
     if (region->made_ && st.st_nlink == 0) continue;
     if (!S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode))
-      return Error{Failure::settings, "mmap=" + region->path_ + " is neither a file nor a device"};
+      return Error{Failure::settings, "the path mmap=" + region->path_ + " is neither a file nor a device"};
     if (region->made_)
       if (auto set = set_access(region->fd_, region->path_, access); !set) return set.error();
     auto page = page_of(region->fd_, region->path_);
@@ -189,7 +203,7 @@ Result<std::shared_ptr<PathRegion>> PathRegion::make(const std::string& path, ui
     if (auto mapped = region->map(std::move(wake)); !mapped) return mapped.error();
     return region;
   }
-  return Error{Failure::busy, "mmap=" + path + ": each file that is made there is removed at once"};
+  return Error{Failure::busy, "the path mmap=" + path + ": each file that is made there is removed at once"};
 }
 
 Result<std::shared_ptr<PathRegion>> PathRegion::open(const std::string& path,
@@ -201,7 +215,7 @@ Result<std::shared_ptr<PathRegion>> PathRegion::open(const std::string& path,
   const bool in_directory = is_directory(path);
   if (in_directory != terms.in_directory)
     return Error{Failure::settings,
-                 "mmap=" + path + " is " + (in_directory ? "a directory" : "no directory") +
+                 "the path mmap=" + path + " is " + (in_directory ? "a directory" : "no directory") +
                      " here, and " + (in_directory ? "none" : "one") + " at the server"};
   if (in_directory) region->path_ = file_in(path, terms.name);
   region->fd_ = Fd(sys::open(region->path_.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
@@ -209,13 +223,13 @@ Result<std::shared_ptr<PathRegion>> PathRegion::open(const std::string& path,
   struct stat st {};
   if (fstat(region->fd_.get(), &st) != 0) return of(errno, region->path_, "fstat");
   if (!S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode))
-    return Error{Failure::settings, "mmap=" + region->path_ + " is neither a file nor a device"};
+    return Error{Failure::settings, "the path mmap=" + region->path_ + " is neither a file nor a device"};
   if (st.st_uid != geteuid() && st.st_uid != server && st.st_uid != 0)
-    return Error{Failure::permission, "mmap=" + region->path_ + " belongs to uid " +
+    return Error{Failure::permission, "the path mmap=" + region->path_ + " belongs to uid " +
                                           std::to_string(st.st_uid) +
                                           ", which is neither the server nor root nor we"};
   if (S_ISREG(st.st_mode) && static_cast<uint64_t>(st.st_size) != terms.size)
-    return Error{Failure::settings, "mmap=" + region->path_ + " has " + std::to_string(st.st_size) +
+    return Error{Failure::settings, "the path mmap=" + region->path_ + " has " + std::to_string(st.st_size) +
                                         " bytes here and " + std::to_string(terms.size) +
                                         " at the server: it is another file"};
   auto page = page_of(region->fd_, region->path_);
@@ -233,7 +247,7 @@ Status PathRegion::map(Wake wake) {
   const auto page = uint64_t{page_};
   const uint64_t half = terms_.size > page ? (terms_.size - page) / 2 & ~(page - 1) : 0;
   if (half == 0 || terms_.size > static_cast<uint64_t>(std::numeric_limits<off_t>::max()) / 2)
-    return Error{Failure::settings, "mmap=" + path_ + " has " + std::to_string(terms_.size) +
+    return Error{Failure::settings, "the path mmap=" + path_ + " has " + std::to_string(terms_.size) +
                                         " bytes, which is no size for a region"};
   const uint64_t whole = page + 2 * half;
   own_size_ = half;
@@ -264,7 +278,7 @@ Status PathRegion::map(Wake wake) {
   Token found;
   std::memcpy(found.data(), head->server.data(), found.size());
   if (head->magic != kFileMagic || found != terms_.token)
-    return Error{Failure::settings, "mmap=" + path_ + " is not the file that the server has"};
+    return Error{Failure::settings, "the path mmap=" + path_ + " is not the file that the server has"};
   head->client = token_;
   std::atomic_thread_fence(std::memory_order_release);
   return ok();
@@ -276,7 +290,7 @@ Status PathRegion::settle(const Token& clients) {
   Token found;
   std::memcpy(found.data(), head->client.data(), found.size());
   if (broken() || found != clients)
-    return Error{Failure::settings, "mmap=" + path_ + " is not the file that the client has"};
+    return Error{Failure::settings, "the path mmap=" + path_ + " is not the file that the client has"};
   if (std::exchange(made_, false)) unlink(path_.c_str());
   return ok();
 }
@@ -306,7 +320,7 @@ Result<SealedMemory> PathRegion::allocate(size_t size) {
       errno != EOPNOTSUPP && errno != ENODEV && errno != EINVAL) {
     const int code = errno;
     Error error =
-        system_error(code, "mmap=" + path_ + ": " + std::to_string(size) + " bytes more for it");
+        system_error(code, "the path mmap=" + path_ + ": " + std::to_string(size) + " bytes more for it");
     struct statvfs fs {};
     if (code == ENOSPC && fstatvfs(fd_.get(), &fs) == 0)
       error.text += "; " + std::to_string(uint64_t{fs.f_bavail} * fs.f_frsize) + " are free there";

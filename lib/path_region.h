@@ -40,6 +40,9 @@ struct RegionTerms {
   Token name{};               // … and this the name of the file, in hexadecimal behind "mmap-"
 };
 
+// Whether one can be at that path: what is there may be one, or its directory is there.
+Status check_region_path(const std::string& path);
+
 class PathRegion : public std::enable_shared_from_this<PathRegion> {
  public:
   using Wake = std::shared_ptr<const Fd>;

@@ -219,12 +219,11 @@ Status BasicReceiveLane<Words>::add_arena(uint32_t number, Fd fd, uint64_t size)
 
 template <class Words>
 Status BasicReceiveLane<Words>::add_mapped(uint32_t number, Mapping map) {
-  const size_t size = map.size();
+  // Without a descriptor it does not count: it is memory of somebody else's.
   auto arena = std::make_shared<const PeerArena>(PeerArena{number, Fd(), std::move(map)});
   const std::lock_guard lock(arenas_mutex_);
   if (!arenas_.emplace(number, std::move(arena)).second)
     return wrong("an arena was announced twice");
-  arena_bytes_ += size;
   return ok();
 }
 
@@ -241,7 +240,7 @@ Status BasicReceiveLane<Words>::retire_arena(uint32_t number) {
   const auto found = arenas_.find(number);
   if (found == arenas_.end()) return wrong("an unknown arena was retired");
   last = found->second;
-  arena_bytes_ -= last->map.size();
+  if (last->fd) arena_bytes_ -= last->map.size();
   arenas_.erase(found);
   retired_.fetch_add(1, std::memory_order_release);  // pairs with the acquire in resolve_item()
   return ok();

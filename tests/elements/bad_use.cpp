@@ -64,9 +64,11 @@ TEST(no_socket_path) {
 // GLib wants UTF-8 in messages, and a launch line can't say such words.
 TEST(errors_are_utf8) {
   const Scene scene;
-  for (const char* name : {"socket-path", "mmap"}) {
+  for (const auto& [name, word] : {std::pair("socket-path", "/no\xffwhere/\xc0"),
+                                   {"mmap", "no\xffword"},
+                                   {"mmap", "/no\xffwhere/\xc0"}}) {
     const Pipeline pipeline("mmapsrc name=src " + ("socket-path=" + scene.path()) + " ! fakesink");
-    g_object_set(pipeline.element("src"), name, "/no\xffwhere/\xc0", nullptr);
+    g_object_set(pipeline.element("src"), name, word, nullptr);
     pipeline.set(GST_STATE_PLAYING);
     const std::string text = pipeline.wait_error();
     fail_unless(g_utf8_validate(text.c_str(), -1, nullptr), "%s", name);

@@ -166,22 +166,27 @@ TEST(a_path_on_one_side_only) {
 TEST(what_is_wrong_with_a_path_is_said) {
   const Scene scene;
   const Places places(scene);
-  // The server's: its client is told, too.
-  {
-    const Harness sink(scene.sink("mmap=/nowhere/at/all"));
-    const Harness source(scene.src("on-disconnect=error mmap=" + places.here));
-    source.play();
-    const std::string error = source.wait_error();
-    fail_unless(test::contains(error, "/nowhere/at/all") && test::contains(error, "No such file"),
-                "%s", error.c_str());
-  }
-  // The client's.
+  std::filesystem::create_directory_symlink(places.here, scene.path("linked"));
+  const std::pair<std::string, const char*> all[] = {
+      {"/nowhere/at/all", "No such file or directory"},
+      {scene.path("linked"), "symbolic link"},
+      {"/dev/null/x", "Not a directory"}};
+  for (const auto& [path, text] : all)
+    for (const std::string& line : {scene.sink("mmap=" + path), scene.src("mmap=" + path)}) {
+      const Pipeline pipeline(line);
+      fail_unless_equals_int(pipeline.set(GST_STATE_PAUSED), GST_STATE_CHANGE_FAILURE);
+      const std::string error = pipeline.wait_error();
+      fail_unless(test::contains(error, path) && test::contains(error, text), "%s", error.c_str());
+    }
+  // What only a link shows: here the server's directory is another.
+  const std::string other = scene.path("other");
+  std::filesystem::create_directory(other);
   const Harness sink(scene.sink("mmap=" + places.here));
-  const Harness source(scene.src("on-disconnect=error mmap=/nowhere/at/all"));
+  const Harness source(scene.src("on-disconnect=error mmap=" + other));
   source.play();
   const std::string error = source.wait_error();
-  fail_unless(test::contains(error, "/nowhere/at/all") && test::contains(error, "No such file"),
-              "%s", error.c_str());
+  fail_unless(test::contains(error, other) && test::contains(error, "No such file"), "%s",
+              error.c_str());
   fail_unless(test::becomes([&] { return places.files() == 0; }), "a file was left behind");
 }
 
