@@ -228,8 +228,8 @@ bool Source::handle_buffer(Incoming& item) {
   const size_t size = gst_buffer_get_size(buffer);
   // What is parsed must not change meanwhile. What came inline can't: copied is only what is cheap
   // to copy, so that no row of the sender is held for it.
-  const auto& mode = current_->modes().receive;
-  if (is_parsed_ && (mode.mapped || mode.in_file || size < kCheapToCopy)) {
+  const bool is_shared = current_->modes().receive.mapped || current_->region() != nullptr;
+  if (is_parsed_ && (is_shared || size < kCheapToCopy)) {
     if (size > active_.max_memory) {
       gst_buffer_unref(buffer);
       break_off("a packet of " + std::to_string(size) + " bytes is more than max-memory");

@@ -45,14 +45,17 @@ Result<Block> ArenaStore::allocate(size_t size, size_t align) {
   if (std::max<size_t>(size, 1) > (max_memory_ & ~(page_size() - 1)))
     return Error{Failure::settings, std::to_string(size) + " bytes are more than max-memory=" +
                                         std::to_string(max_memory_)};
-  Arenas retired;
-  auto got = [&] {
-    const std::lock_guard lock(mutex_);
-    return size <= kSmall ? allocate_small(std::max<size_t>(size, 1), align, retired)
-                          : allocate_large(size, retired);
-  }();
-  announce(retired);
-  return got;
+  for (bool again = false;; again = true) {
+    Arenas retired;
+    auto got = [&] {
+      const std::lock_guard lock(mutex_);
+      return size <= kSmall ? allocate_small(std::max<size_t>(size, 1), align, retired)
+                            : allocate_large(size, retired);
+    }();
+    // Only then there is room in a file where they lay.
+    announce(retired);
+    if (got || got.error().failure != Failure::limit || retired.empty() || again) return got;
+  }
 }
 
 Block ArenaStore::cut(const std::shared_ptr<Arena>& arena, uint64_t offset, size_t size) {
@@ -225,6 +228,7 @@ void ArenaStore::use(std::shared_ptr<PathRegion> region) {
   {
     const std::lock_guard lock(mutex_);
     if (region_ == region) return;
+    if (region_) region_->end();
     region_ = std::move(region);
   }
   start_anew();

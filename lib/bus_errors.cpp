@@ -37,7 +37,8 @@ bool mend(uintptr_t address) {
     const uintptr_t end = slot.end.load(std::memory_order_acquire);
     if (address < begin || address >= end) continue;
     // A file is cut at its end: what lies behind has gone, too.
-    const uintptr_t from = address & ~(slot.page.load(std::memory_order_relaxed) - 1);
+    const size_t page = slot.page.load(std::memory_order_relaxed);
+    const uintptr_t from = begin + ((address - begin) & ~(page - 1));
     void* zeros = mmap(reinterpret_cast<void*>(from), end - from, PROT_READ | PROT_WRITE,
                        MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (zeros == MAP_FAILED) return false;
@@ -76,7 +77,9 @@ Status install() {
   action.sa_sigaction = handle;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
   sigemptyset(&action.sa_mask);
-  if (sigaction(SIGBUS, &action, &before) != 0) return system_error(errno, "handling SIGBUS");
+  // First, since it may be called as soon as it is there.
+  if (sigaction(SIGBUS, nullptr, &before) != 0 || sigaction(SIGBUS, &action, nullptr) != 0)
+    return system_error(errno, "handling SIGBUS");
   installed = true;
   return ok();
 }

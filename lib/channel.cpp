@@ -6,6 +6,10 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <tuple>
+#include <utility>
+
+#include "lib/sealed.h"
 
 namespace mmaplink {
 
@@ -18,6 +22,14 @@ constexpr int kMostReads =
     16;  // at once: a peer that floods us must not have the thread for itself
 
 Error wrong(const char* text) { return Error{Failure::protocol, text}; }
+
+// Has what is missing faulted in (bus_errors.h), if only as zeros.
+void touch(std::span<const std::byte> bytes) {
+  const size_t page = page_size();
+  for (size_t at = 0; at < bytes.size(); at += page)
+    std::ignore = *const_cast<const volatile std::byte*>(bytes.data() + at);
+  if (!bytes.empty()) std::ignore = *const_cast<const volatile std::byte*>(&bytes.back());
+}
 
 }  // namespace
 
@@ -60,6 +72,7 @@ bool Channel::wants_to_write() const {
 }
 
 Status Channel::flush_locked() {
+  bool touched = false;
   while (!pending_.empty()) {
     Pending& item = pending_.front();
     const size_t of_head = std::min(item.sent, item.bytes.size());
@@ -84,6 +97,11 @@ Status Channel::flush_locked() {
     if (sent < 0) {
       if (errno == EINTR) continue;
       if (errno == EAGAIN || errno == EWOULDBLOCK) return ok();
+      // Of a file that another peer has cut short: the kernel does not ask our handler.
+      if (errno == EFAULT && !std::exchange(touched, true)) {
+        touch(part);
+        continue;
+      }
       // The reading side finds the hang-up and says so, after what the peer still sent.
       if (errno == EPIPE || errno == ECONNRESET) {
         pending_.clear();

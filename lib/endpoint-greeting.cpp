@@ -49,6 +49,7 @@ void Endpoint::try_connect() {
   if (auto watched = watch(fd); !watched) return fail_to_connect(watched.error());
   connection.channel = make_channel(std::move(*socket));
   connection.wishes = hello.wishes;
+  connection.file = file();
   connection.half = half;
   connection.peer = *peer;
   connection.greets_by = Clock::now() + kGreeting;
@@ -87,12 +88,14 @@ Status Endpoint::greet_client(Connection& connection, const Hello& hello, const 
   const Wishes own = wishes();
   Welcome welcome{kVersion, lanes_told(connection), own, decide(hello.wishes, own)};
   if (welcome.mapped.in_file) {
-    const uint64_t half = std::max(side(Side::sink).max_memory, side(Side::src).max_memory);
+    uint64_t half = 0;
+    for (const User& user : users_)
+      if (user.user != nullptr) half = std::max(half, user.max_memory);
     auto region = PathRegion::make(file(), half, access(), wake_);
     if (!region) return region.error();
     connection.region = *region;
     connection.lanes = hello.lanes;
-    connection.wishes_there = hello.wishes;
+    connection.modes = modes_of(key_.role, own, hello.wishes);
     welcome.region = (*region)->terms();
     return connection.channel->send(welcome);
   }
@@ -120,7 +123,7 @@ Status Endpoint::found_region(Connection& connection, const RegionFound& found) 
   if (auto good = connection.region->settle(found.token); !good) return good;
   if (auto may = may_enter(connection); !may) return may;
   auto link = Link::make(connection.channel, nullptr, Fd(), connection.peer,
-                         modes_of(key_.role, wishes(), connection.wishes_there), connection.region);
+                         std::move(connection.modes), connection.region);
   if (!link) return link.error();
   connection.link = *link;
   adopt(connection, connection.lanes);
@@ -140,7 +143,7 @@ Status Endpoint::greeted_by_server(Connection& connection, const Welcome& welcom
   if (auto had = check_musts(own, welcome.wishes); !had) return had;
   std::shared_ptr<PathRegion> region;
   if (welcome.mapped.in_file) {
-    auto found = PathRegion::open(file(), welcome.region, connection.peer.uid, wake_);
+    auto found = PathRegion::open(connection.file, welcome.region, connection.peer.uid, wake_);
     if (!found) return found.error();
     region = std::move(*found);
     if (auto said = connection.channel->send(RegionFound{region->token()}); !said) return said;

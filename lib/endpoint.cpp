@@ -72,6 +72,26 @@ void Endpoint::end_links_that_map(Side which) {
   }
 }
 
+void Endpoint::end_links_without_file() {
+  for (const auto& [fd, connection] : connections_)
+    if (connection.link && !connection.link->region())
+      connection.link->hang_up("the server has a file for what it lets be mapped now");
+}
+
+// A file is for both directions: the other element of the link names it, too, or nothing.
+Status Endpoint::suits(Side which, Wish wish, const std::string& file) const {
+  const User& other = side(which == Side::sink ? Side::src : Side::sink);
+  if (other.user == nullptr) return ok();
+  const auto has_no_will = [](Wish of) { return of == Wish::may || of == Wish::if_asked; };
+  if (file.empty() ? other.file.empty() || has_no_will(wish)
+                   : file == other.file || has_no_will(other.wish))
+    return ok();
+  return Error{Failure::settings,
+               "mmap=" + (file.empty() ? other.file : file) +
+                   " at one element of this link is for both: set mmap to that at the other one, "
+                   "or leave it at auto"};
+}
+
 Result<std::shared_ptr<Endpoint>> Endpoint::attach(const Key& key, Side side, EndpointUser& user,
                                                    Wish wish, uint64_t max_memory,
                                                    const std::string& file) {
@@ -91,14 +111,13 @@ Result<std::shared_ptr<Endpoint>> Endpoint::attach(const Key& key, Side side, En
     known = endpoint;
   }
   const std::lock_guard inner(endpoint->mutex_);
-  if (!file.empty() && !endpoint->file().empty() && file != endpoint->file())
-    return Error{Failure::settings, "mmap=" + file + " here and mmap=" + endpoint->file() +
-                                        " at the other element of this link, which is one file"};
+  if (auto good = endpoint->suits(side, wish, file); !good) return good.error();
   endpoint->side(side).file = file;
   endpoint->side(side).user = &user;
   endpoint->side(side).wish = wish;
   endpoint->side(side).max_memory = max_memory;
   if (key.role == Role::server && wish == Wish::no) endpoint->end_links_that_map(side);
+  if (key.role == Role::server && !file.empty()) endpoint->end_links_without_file();
   return endpoint;
 }
 
@@ -241,7 +260,7 @@ void Endpoint::tell_news() {
   for (const auto& entry : connections_) {
     const auto& link = entry.second.link;
     if (link && link->region() && link->region()->broken())
-      link->hang_up(link->region()->path() + " was cut short");
+      link->hang_up("the path mmap=" + link->region()->path() + " was cut short");
     if (link && link->take_news()) each_user([&](EndpointUser& user) { user.on_lanes(link); });
   }
 }

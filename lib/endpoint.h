@@ -105,12 +105,13 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   };
   struct Connection {
     std::shared_ptr<Channel> channel;
-    Wishes wishes;  // as a client has said them
+    Wishes wishes;     // as a client has said them
+    std::string file;  // that it has then
     std::shared_ptr<SealedMemory> half;
     // As a server, of a client that has not said yet that it has found that file.
     std::shared_ptr<PathRegion> region;
     Lanes lanes;
-    Wishes wishes_there;
+    Modes modes;
     std::shared_ptr<Link> link;  // after the handshake
     Peer peer;
     Deadline greets_by = Deadline::max();
@@ -154,6 +155,8 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   User nobody(Side which) const;
   bool has_settled_otherwise(Side which, Wish wish) const;
   void end_links_that_map(Side which);
+  void end_links_without_file();
+  Status suits(Side which, Wish wish, const std::string& file) const;
   void tell_lanes();
   void tell_news();
   template <class Call>

@@ -66,8 +66,12 @@ bool InlineSend::may_take() const {
 
 // Whether there is an item to be sent.
 Result<bool> InlineSend::take_next(const SendLane& lane) {
-  if (!may_take()) return false;
   Current& current = *current_;
+  // All of the last one has gone. Nobody is to wait for room that it takes up.
+  current.incoming.memory = View{};
+  current.further.clear();
+  lane_->forget();
+  if (!may_take()) return false;
   auto took = lane_->take(current.incoming);
   if (!took) return took.error();
   // No arena is announced later here.

@@ -80,6 +80,7 @@ Status Link::announce(const std::shared_ptr<Arena>& arena) {
     if (!announced_.insert(arena->number()).second) return ok();
   }
   if (parts_.inline_send) return parts_.inline_send->add_arena(arena);
+  if (!arena->fd()) return Error{Failure::system, "memory in a file, for a link that has none"};
   return channel_->send(ArenaMade{arena->number(), arena->size()}, arena->fd().get(), arena);
 }
 
@@ -165,6 +166,7 @@ void Link::retire(uint32_t arena) {
   if (parts_.inline_send) {
     if (auto retired = parts_.inline_send->retire_arena(arena); !retired)
       hang_up(retired.error().text);
+    pump();  // which lets go of it
     return;
   }
   // Failing means that the peer is about to be hung up on.

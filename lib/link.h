@@ -109,7 +109,10 @@ class Link {
   std::optional<std::string> hung_up_because() const;
 
   // By the endpoint's thread alone: nothing more will come.
-  void end() { alive_.store(false, std::memory_order_release); }
+  void end() {
+    alive_.store(false, std::memory_order_release);
+    if (parts_.region) parts_.region->unlock();
+  }
 
   // What its directions are made of: both halves where any is mapped, the others where any is not.
   struct Parts {

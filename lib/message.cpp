@@ -141,6 +141,7 @@ std::vector<std::byte> build(const Message& message) {
           to.put(uint32_t{m.mapped.to_client});
           to.put(uint32_t{m.mapped.in_file});
           to.put(m.region.size);
+          to.put(m.region.page);
           to.put(m.region.token);
           to.put(uint32_t{m.region.in_directory});
           to.put(m.region.name);
@@ -239,6 +240,7 @@ Result<Message> parse(std::span<const std::byte> bytes) {
           welcome.mapped.to_client = from.get_bool();
           welcome.mapped.in_file = from.get_bool();
           welcome.region.size = from.get<uint64_t>();
+          welcome.region.page = from.get<uint64_t>();
           welcome.region.token = from.get<Token>();
           welcome.region.in_directory = from.get_bool();
           welcome.region.name = from.get<Token>();

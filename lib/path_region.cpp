@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -106,13 +107,12 @@ void remove_leftovers(const std::string& directory) {
   closedir(open_directory);
 }
 
-Result<size_t> page_of(const Fd& fd, const std::string& path) {
+// Huge pages can't be mapped by halves.
+Result<uint64_t> page_of(const Fd& fd, const std::string& path) {
   struct statfs fs {};
   if (fstatfs(fd.get(), &fs) != 0) return of(errno, path, "its file system");
-  // Of hugetlbfs this is the size of its pages.
-  const auto size = static_cast<size_t>(fs.f_bsize);
-  const bool is_power = size != 0 && (size & (size - 1)) == 0;
-  return is_power ? std::max(size, page_size()) : page_size();
+  const bool huge = static_cast<unsigned long>(fs.f_type) == HUGETLBFS_MAGIC;
+  return huge ? std::max<uint64_t>(static_cast<uint64_t>(fs.f_bsize), page_size()) : page_size();
 }
 
 Status set_access(const Fd& fd, const std::string& path, const Access& access) {
@@ -170,30 +170,39 @@ Result<std::shared_ptr<PathRegion>> PathRegion::make(const std::string& path, ui
       region->terms_.name = *name;
       region->path_ = file_in(path, *name);
     }
-    constexpr int kFlags = O_RDWR | O_NOFOLLOW | O_CLOEXEC;
+    // Not to wait for a lease that somebody has on it.
+    constexpr int kFlags = O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK;
     const char* file = region->path_.c_str();
     region->fd_ = Fd(sys::open(file, kFlags | O_CREAT | O_EXCL));
     region->made_ = static_cast<bool>(region->fd_);
     if (!region->fd_ && errno == EEXIST && !in_directory) region->fd_ = Fd(sys::open(file, kFlags));
     if (!region->fd_) return of(errno, region->path_, "opening it");
     if (auto locked = lock(region->fd_, region->path_, true); !locked) {
-      region->made_ = false;
+      // By one that looks for leftovers.
+      if (region->made_ && locked.error().failure == Failure::busy) continue;
       return locked.error();
     }
     struct stat st {};
     if (fstat(region->fd_.get(), &st) != 0) return of(errno, region->path_, "fstat");
     if (region->made_ && st.st_nlink == 0) continue;
+    if (st.st_uid != geteuid() && st.st_uid != 0)
+      return Error{Failure::permission, "the path mmap=" + region->path_ + " belongs to uid " +
+                                            std::to_string(st.st_uid) +
+                                            ", which is neither root nor we"};
     if (!S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode))
       return Error{Failure::settings, "the path mmap=" + region->path_ + " is neither a file nor a device"};
     if (region->made_)
       if (auto set = set_access(region->fd_, region->path_, access); !set) return set.error();
     auto page = page_of(region->fd_, region->path_);
     if (!page) return page.error();
-    region->page_ = *page;
-    const auto up = [&](uint64_t size) { return (size + *page - 1) & ~(uint64_t{*page} - 1); };
+    region->terms_.page = *page;
+    const auto up = [&](uint64_t size) { return (size + *page - 1) & ~(*page - 1); };
     auto size = static_cast<uint64_t>(st.st_size);
     if (size == 0 && S_ISCHR(st.st_mode))
       size = static_cast<uint64_t>(std::max<off_t>(lseek(region->fd_.get(), 0, SEEK_END), 0));
+    if (size == 0 && !S_ISREG(st.st_mode))
+      return Error{Failure::settings, "the path mmap=" + region->path_ +
+                                          " is a device that does not say what size it has"};
     if (size == 0) {
       size = *page + 2 * up(half);
       if (sys::ftruncate(region->fd_.get(), static_cast<off_t>(size)) != 0)
@@ -218,7 +227,8 @@ Result<std::shared_ptr<PathRegion>> PathRegion::open(const std::string& path,
                  "the path mmap=" + path + " is " + (in_directory ? "a directory" : "no directory") +
                      " here, and " + (in_directory ? "none" : "one") + " at the server"};
   if (in_directory) region->path_ = file_in(path, terms.name);
-  region->fd_ = Fd(sys::open(region->path_.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+  region->fd_ = Fd(
+      sys::open(region->path_.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
   if (!region->fd_) return of(errno, region->path_, "opening what the server has there");
   struct stat st {};
   if (fstat(region->fd_.get(), &st) != 0) return of(errno, region->path_, "fstat");
@@ -234,7 +244,10 @@ Result<std::shared_ptr<PathRegion>> PathRegion::open(const std::string& path,
                                         " at the server: it is another file"};
   auto page = page_of(region->fd_, region->path_);
   if (!page) return page.error();
-  region->page_ = *page;
+  if (terms.page < *page || (terms.page & (terms.page - 1)) != 0)
+    return Error{Failure::settings, "the path mmap=" + region->path_ + " has pages of " +
+                                        std::to_string(*page) + " bytes here, and of " +
+                                        std::to_string(terms.page) + " at the server"};
   if (auto locked = lock(region->fd_, region->path_, false); !locked) return locked.error();
   auto token = new_token();
   if (!token) return token.error();
@@ -244,7 +257,7 @@ Result<std::shared_ptr<PathRegion>> PathRegion::open(const std::string& path,
 }
 
 Status PathRegion::map(Wake wake) {
-  const auto page = uint64_t{page_};
+  const uint64_t page = terms_.page;
   const uint64_t half = terms_.size > page ? (terms_.size - page) / 2 & ~(page - 1) : 0;
   if (half == 0 || terms_.size > static_cast<uint64_t>(std::numeric_limits<off_t>::max()) / 2)
     return Error{Failure::settings, "the path mmap=" + path_ + " has " + std::to_string(terms_.size) +
@@ -260,7 +273,7 @@ Status PathRegion::map(Wake wake) {
   if (data == MAP_FAILED) return of(errno, path_, "mmap");
   map_ = Mapping(static_cast<std::byte*>(data), whole);
   madvise(data, whole, MADV_DONTFORK);
-  auto guard = BusErrorGuard::make(data, whole, page_, wake->get());
+  auto guard = BusErrorGuard::make(data, whole, page, wake->get());
   if (!guard) return guard.error();
   guard_ = std::move(*guard);
   wake_ = std::move(wake);
@@ -295,13 +308,22 @@ Status PathRegion::settle(const Token& clients) {
   return ok();
 }
 
+// A process that we have forked may have the file open, too, and would keep the lock.
+void PathRegion::unlock() const {
+  struct flock all {};
+  all.l_type = F_UNLCK;
+  all.l_whence = SEEK_SET;
+  fcntl(fd_.get(), F_OFD_SETLK, &all);
+}
+
 PathRegion::~PathRegion() {
+  unlock();
   if (made_) unlink(path_.c_str());
   guard_.reset();
 }
 
 Result<SealedMemory> PathRegion::allocate(size_t size) {
-  size = (size + page_ - 1) & ~(page_ - 1);
+  size = (size + terms_.page - 1) & ~(terms_.page - 1);
   uint64_t offset = 0;
   {
     const std::lock_guard lock(mutex_);
@@ -340,10 +362,11 @@ size_t PathRegion::room() const {
   return most;
 }
 
-// A piece of nothing but zeros again, and no memory.
+// Gives its memory back, where the file system takes it.
 void PathRegion::release(uint64_t offset, uint64_t size) {
-  fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
-            static_cast<off_t>(size));
+  if (!ended_.load(std::memory_order_relaxed))
+    fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+              static_cast<off_t>(offset), static_cast<off_t>(size));
   const std::lock_guard lock(mutex_);
   auto next = free_.lower_bound(offset);
   if (next != free_.end() && offset + size == next->first) {

@@ -35,6 +35,7 @@ using Token = std::array<uint8_t, 16>;
 // What a server says of it.
 struct RegionTerms {
   uint64_t size = 0;
+  uint64_t page = 0;  // what the server reckons with, which may be larger than the client's own
   Token token{};
   bool in_directory = false;  // the path is that of a directory …
   Token name{};               // … and this the name of the file, in hexadecimal behind "mmap-"
@@ -63,6 +64,11 @@ class PathRegion : public std::enable_shared_from_this<PathRegion> {
   const Token& token() const { return token_; }
   // As a server: whether the client sees the same bytes. The file goes then, if it was made for it.
   Status settle(const Token& clients);
+  // The link has ended: others may use the file, though some of it is still held here. What is
+  // written into it then shows in frames that are.
+  void unlock() const;
+  // Nothing more is sent from it: what the peer still holds stays as it is.
+  void end() { ended_.store(true, std::memory_order_relaxed); }
   bool broken() const { return guard_->broken(); }
   const std::string& path() const { return path_; }
   const Fd& fd() const { return fd_; }
@@ -93,7 +99,7 @@ class PathRegion : public std::enable_shared_from_this<PathRegion> {
   Token token_{};
   bool is_server_ = false;
   bool made_ = false;  // and not yet removed
-  size_t page_ = 0;    // of the file system
+  std::atomic<bool> ended_{false};
   uint64_t own_ = 0;   // our half
   uint64_t own_size_ = 0;
   uint64_t peers_ = 0;

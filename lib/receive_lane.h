@@ -78,6 +78,8 @@ class BasicReceiveLane {
   // Always with the same `item`: an item may have the bytes of the one before.
   Result<Take> take(Incoming& item);
   bool empty() const;  // for the thread that takes
+  // Lets go of what the last item lay in. By the thread that takes.
+  void forget() { last_arena_.reset(); }
   // Sleeps until the peer publishes, `kick` is kicked, or the deadline.
   void wait(const Kick& kick, uint32_t seen, Deadline deadline);
 

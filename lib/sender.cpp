@@ -43,15 +43,23 @@ Sender::Sender(uint64_t max_memory, std::optional<std::chrono::nanoseconds> peer
 Sender::~Sender() { stop(); }
 
 void Sender::add(std::shared_ptr<Link> link) {
-  // The file of one; what others have is copied there, through the socket.
-  if (link->region() && !store_->region()) store_->use(link->region());
   {
     const std::lock_guard lock(mutex_);
     link->send_lane().reopen();
     if (std::find(links_.begin(), links_.end(), link) == links_.end())
       links_.push_back(std::move(link));
   }
+  choose_region();
   kick_.kick();
+}
+
+// The file of the first that has one; what goes to others is copied, through the socket.
+void Sender::choose_region() {
+  const std::lock_guard lock(region_mutex_);
+  const auto all = links();
+  const auto first = std::find_if(all.begin(), all.end(),
+                                  [](const auto& link) { return link->region() != nullptr; });
+  store_->use(first != all.end() ? (*first)->region() : nullptr);
 }
 
 void Sender::withdraw(Link& link) {
@@ -87,7 +95,7 @@ size_t Sender::remove(const Link& link) {
     links_.erase(found);
   }
   std::vector<Held> freed;
-  if (gone->region() && gone->region() == store_->region()) store_->use(nullptr);
+  choose_region();
   const size_t count = gone->send_lane().free_all(freed);
   freed.clear();
   made_progress();

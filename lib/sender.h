@@ -95,12 +95,14 @@ class Sender : public std::enable_shared_from_this<Sender> {
  private:
   bool give_up_on(Link& link, const Limits& limits, const Outgoing& item, Published& so);
   void collect(Link& link);
+  void choose_region();
   void hang_up_on_holder(const Links& peers, Stall& stall, Deadline now) const;
   void wait_for_receipts(const Links& links, uint32_t seen, Deadline deadline);
   bool all_starve(const Links& links) const;
 
   const std::shared_ptr<ArenaStore> store_;
   const std::optional<std::chrono::nanoseconds> peer_timeout_;
+  std::mutex region_mutex_;  // held while one is chosen
   Kick kick_;
   std::atomic<bool> interrupted_{false};
   std::atomic<uint64_t> progress_{0};

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 
 #include <filesystem>
+#include <optional>
 
 #include "tests/elements/support.h"
 
@@ -113,6 +114,61 @@ TEST(frames_larger_than_the_file_cross) {
   }
 }
 
+// The second size wants the room of the first.
+TEST(frames_of_other_sizes_in_little_room) {
+  const Scene scene;
+  const Places places(scene);
+  const std::string file = places.file("small");
+  const int fd = open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  fail_unless_equals_int(ftruncate(fd, 8 << 20), 0);
+  close(fd);
+  const Pair pair(scene, file, file, "", "application/x-anything");
+  guint64 number = 0;
+  for (const gsize size : {1'600'000, 2'200'000, 100'000, 3'000'000})
+    for (int i = 0; i < 10; ++i, ++number) {
+      fail_unless_equals_int(pair.sink.push(test::numbered(number, size)), GST_FLOW_OK);
+      fail_unless_equals_uint64(pair.source.pull_number(), number);
+    }
+}
+
+TEST(a_kept_file_serves_the_next_link_while_a_frame_is_held) {
+  const Scene scene;
+  const Places places(scene);
+  const std::string file = places.file("kept");
+  const int fd = open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  fail_unless_equals_int(ftruncate(fd, 4 << 20), 0);
+  close(fd);
+  const Harness source(scene.src("role=server mmap=" + file));
+  source.play();
+  std::vector<test::Ref<GstBuffer>> held;
+  for (guint64 i = 0; i < 3; ++i) {
+    const Harness sink(scene.sink("role=client mmap=" + file));
+    fail_unless_equals_int(sink.push_number(i), GST_FLOW_OK);
+    held.push_back(source.pull());
+    fail_unless_equals_uint64(GST_BUFFER_OFFSET(held.back().get()), i);
+  }
+  held.clear();
+  std::filesystem::remove_all(places.here);
+}
+
+TEST(what_a_reader_holds_stays_when_the_sender_ends) {
+  const Scene scene;
+  const Places places(scene);
+  const Harness source(scene.src("mmap=" + places.here + " on-disconnect=none"));
+  source.play();
+  test::Ref<GstBuffer> held;
+  {
+    const Harness sink(scene.sink("mmap=" + places.here));
+    sink.wait_for_clients(1);
+    fail_unless_equals_int(sink.push_number(9), GST_FLOW_OK);
+    held = source.pull();
+  }
+  fail_unless(test::becomes([&] { return source.stat("peers") == 0; }));
+  guint8 byte = 0;
+  gst_buffer_extract(held.get(), gst_buffer_get_size(held.get()) - 1, &byte, 1);
+  fail_unless_equals_int(byte, 9);
+}
+
 TEST(several_readers_have_a_file_each) {
   const Scene scene;
   const Places places(scene);
@@ -127,6 +183,46 @@ TEST(several_readers_have_a_file_each) {
     fail_unless_equals_int(pair.sink.push(buffer), GST_FLOW_OK);
     fail_unless_equals_uint64(pair.source.pull_number(), i);
     fail_unless_equals_uint64(other.pull_number(), i);
+  }
+}
+
+// What the others are sent lies in the file of the first, who cuts it short.
+TEST(a_reader_that_cuts_its_file_takes_nobody_along) {
+  const Scene scene;
+  const Places places(scene);
+  const std::string file = places.here;
+  const Harness sink(scene.sink("mmap=" + file));
+  std::optional<Harness> first(scene.src("mmap=" + file));
+  first->play();
+  sink.wait_for_clients(1);
+  const Harness other(scene.src("mmap=" + file));
+  other.play();
+  sink.wait_for_clients(2);
+  fail_unless_equals_int(sink.push_number(0), GST_FLOW_OK);
+  first->pull_number();
+  fail_unless_equals_uint64(other.pull_number(), 0);
+  // Both files have no names any more: by all that this process has open, but for the other's.
+  int cut = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code none;
+    const std::string target = std::filesystem::read_symlink(entry.path(), none);
+    if (cut == 0 && test::contains(target, places.here + "/mmap-")) {
+      cut = open(entry.path().c_str(), O_RDWR | O_CLOEXEC);
+      fail_unless_equals_int(ftruncate(cut, 0), 0);
+      close(cut);
+    }
+  }
+  fail_unless(cut > 0);
+  // Some of it is zeros; whoever reads a file that is whole goes on.
+  guint64 number = 1;
+  fail_unless(test::becomes([&] {
+    sink.push_number(number);
+    const auto buffer = other.pull();
+    return GST_BUFFER_OFFSET(buffer.get()) == number++ && sink.stat("peers") == 1;
+  }));
+  for (int i = 0; i < 10; ++i, ++number) {
+    fail_unless_equals_int(sink.push_number(number), GST_FLOW_OK);
+    fail_unless_equals_uint64(other.pull_number(), number);
   }
 }
 

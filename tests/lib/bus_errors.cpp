@@ -70,6 +70,27 @@ void each_is_told_of_its_own() {
   g_assert_cmpuint(one.wakes(), ==, 0);
 }
 
+// Pages of the file larger than those of the system, and a mapping that begins anywhere: what lies
+// in front of it is not ours.
+void what_lies_beside_it_stays() {
+  const size_t page = page_size();
+  void* all = mmap(nullptr, 64 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  g_assert_true(all != MAP_FAILED);
+  auto* const bytes = static_cast<volatile std::byte*>(all);
+  for (size_t i = 0; i < 64; ++i) bytes[i * page] = std::byte{5};
+  const Fd fd(memfd_create("mmap-test", MFD_CLOEXEC));
+  g_assert_cmpint(ftruncate(fd.get(), static_cast<off_t>(16 * page)), ==, 0);
+  std::byte* at = static_cast<std::byte*>(all) + 21 * page;
+  g_assert_true(mmap(at, 16 * page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd.get(), 0) ==
+                at);
+  const Fd wake(eventfd(0, EFD_NONBLOCK));
+  const auto guard = must(BusErrorGuard::make(at, 16 * page, 16 * page, wake.get()));
+  g_assert_cmpint(ftruncate(fd.get(), 0), ==, 0);
+  g_assert_true(bytes[25 * page] == std::byte{0});
+  g_assert_true(bytes[20 * page] == std::byte{5} && bytes[37 * page] == std::byte{5});
+  munmap(all, 64 * page);
+}
+
 // The status of a child that does that.
 int status_of(const std::function<void()>& body) {
   const pid_t child = fork();
@@ -133,5 +154,6 @@ int main(int argc, char** argv) {
                  {{"/bus_errors/the-handler-before-is-called", the_handler_before_is_called},
                   {"/bus_errors/what-has-gone-reads-as-zeros", what_has_gone_reads_as_zeros},
                   {"/bus_errors/each-is-told-of-its-own", each_is_told_of_its_own},
+                  {"/bus_errors/what-lies-beside-it-stays", what_lies_beside_it_stays},
                   {"/bus_errors/others-are-killed-as-before", others_are_killed_as_before}});
 }

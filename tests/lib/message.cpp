@@ -79,11 +79,11 @@ void fields_arrive() {
   g_assert_true(item.descriptor.ticket == 9 && item.droppable);
   g_assert_true(!item.in_place);
   g_assert_true(std::get<ItemBegins>(trip(ItemBegins{{}, false, true})).in_place);
-  const RegionTerms terms{uint64_t{7} << 40, Token{1}, true, Token{2}};
+  const RegionTerms terms{uint64_t{7} << 40, 4096, Token{1}, true, Token{2}};
   const auto region = std::get<Welcome>(trip(Welcome{
       kVersion, {}, {Wish::path, Wish::path}, Mapped{false, false, true}, terms}));
   g_assert_true(region.mapped.in_file && region.wishes.send == Wish::path);
-  g_assert_true(region.region.size == terms.size && region.region.token == terms.token &&
+  g_assert_true(region.region.size == terms.size && region.region.page == terms.page && region.region.token == terms.token &&
                 region.region.in_directory && region.region.name == terms.name);
   g_assert_true(std::get<RegionFound>(trip(RegionFound{Token{9}})).token == Token{9});
   const auto progress = std::get<Progress>(trip(Progress{8, true, {6, 5}}));

@@ -233,6 +233,45 @@ void a_peer_that_cuts_it_short_kills_nobody() {
   g_assert_true(server->broken());
 }
 
+// Blocks of another size want the room of those that are back.
+void a_store_changes_its_sizes_in_little_room() {
+  const TempDir dir;
+  const auto region = must(make(dir.path(), 4 << 20));
+  const auto store = std::make_shared<ArenaStore>(kDefaultMemory);
+  store->use(region);
+  for (const size_t size : {1'600'000, 2'200'000, 100'000, 3'000'000, 1'600'000})
+    for (int i = 0; i < 10; ++i) must(store->allocate(size, 1));
+}
+
+// Held by whoever was sent it, after the store has ended or taken other memory.
+void what_was_in_it_stays_when_its_time_is_over() {
+  const TempDir dir;
+  const auto server = must(make(dir.path()));
+  const auto client = must(open(dir.path(), server->terms()));
+  must(server->settle(client->token()));
+  const auto store = std::make_shared<ArenaStore>(kDefaultMemory);
+  store->use(server);
+  auto block = std::make_optional(must(store->allocate(1000, 1)));
+  block->data()[999] = std::byte{7};
+  const auto offset = server->offset_of(block->data() + 999, 1);
+  const Mapping view = client->view();
+  store->use(nullptr);
+  block.reset();
+  g_assert_true(view.data()[*offset] == std::byte{7});
+}
+
+void a_file_serves_again_once_its_link_has_ended() {
+  const TempDir dir;
+  write_file(dir.path("kept"), 64 * page_size());
+  const auto server = must(make(dir.path("kept")));
+  const auto client = must(open(dir.path("kept"), server->terms()));
+  server->unlock();
+  client->unlock();
+  // Though both have memory of it.
+  const auto next = must(make(dir.path("kept")));
+  check_pair(next, must(open(dir.path("kept"), next->terms())));
+}
+
 // A store takes it for what is new from then on, and what does not fit in there lies elsewhere.
 void a_store_uses_it() {
   const TempDir dir;
@@ -287,5 +326,11 @@ int main(int argc, char** argv) {
        {"/path_region/pieces-come-back", pieces_come_back},
        {"/path_region/a-peer-that-cuts-it-short-kills-nobody",
         a_peer_that_cuts_it_short_kills_nobody},
+       {"/path_region/a-store-changes-its-sizes-in-little-room",
+        a_store_changes_its_sizes_in_little_room},
+       {"/path_region/what-was-in-it-stays-when-its-time-is-over",
+        what_was_in_it_stays_when_its_time_is_over},
+       {"/path_region/a-file-serves-again-once-its-link-has-ended",
+        a_file_serves_again_once_its_link_has_ended},
        {"/path_region/a-store-uses-it", a_store_uses_it}});
 }
