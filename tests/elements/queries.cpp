@@ -253,13 +253,14 @@ TEST(peer_that_does_not_answer_is_waited_for_in_vain_once) {
 
 TEST(streaming_goes_on_past_a_reader_that_does_not_answer) {
   const Scene scene;
-  const Pair pair(scene, "query-timeout=50000000");
+  // Who answers may still be at it when the pair ends.
   std::atomic<bool> release{false};
   Answer silent = [&](GstQuery* query) {
     if (GST_QUERY_TYPE(query) != GST_QUERY_CAPS) return false;
     fail_unless(test::becomes([&] { return release.load(); }));
     return false;
   };
+  const Pair pair(scene, "query-timeout=50000000");
   answer_with(pair.reader.get()->sinkpad, silent);
   caps_of(pair.sink);
   for (guint64 i = 0; i < 3; ++i) {
