@@ -99,7 +99,8 @@ run_tests() {
   rm -f "$log"
   # Interrupted, meson ends the tests that run and still writes its log: they count as failed.
   timeout -s INT -k 60 "$test_seconds" meson test -C "$dir" --no-rebuild \
-    --num-processes "$tests_at_once" --print-errorlogs --logbase run "${without_long[@]}" "$@" </dev/null 2>&1 || true
+    --num-processes "$tests_at_once" --print-errorlogs --logbase run "${without_long[@]}" "$@" \
+    </dev/null 2>&1 || true
   if [ -f "$log" ]; then
     while read -r kind test; do
       count=$((count + 1))
@@ -209,7 +210,7 @@ list_plugins() {
 }
 
 # One build for all that clang is for. To compile takes longer than to run: nothing is optimized, and
-# of what there is for debuggers only lines are kept.
+# debuggers get no more than lines.
 test_clang() {
   step "clang: no warnings; AddressSanitizer and UndefinedBehaviorSanitizer: library and elements"
   # Stress is for ThreadSanitizer.
@@ -217,8 +218,8 @@ test_clang() {
   [ -z "$long" ] || also=(--suite processes --no-suite codecs)
   # GStreamer's check.h is not for -Wpedantic.
   CXX=clang++ build clang-asan "" -Dwerror=true -Dfuzz=true -Db_sanitize=address,undefined \
-    -Db_lundef=false -Doptimization=0 \
-    -Dcpp_args=-g1,-Wno-gnu-zero-variadic-macro-arguments || return 0
+    -Db_lundef=false -Db_pch=true -Doptimization=0 \
+    '-Dcpp_args=-g1 -Wno-gnu-zero-variadic-macro-arguments' || return 0
   # What libraries make for good, as they are loaded (GLib's table of quarks) or at first use (the
   # fonts there are), and smaller tables of quarks, which GLib leaves behind as they grow. To see
   # these callers takes the slow unwinder, since GLib has no frame pointers: three quarters of the
