@@ -5,7 +5,8 @@
 #
 #   --camera   also with a camera driver, in an emulated machine (a few minutes more)
 #   --long     also what takes long: the tests of the elements many times over, a thousand killed
-#              peers, two processes under AddressSanitizer, elements under valgrind, and clang-tidy
+#              peers, two processes under AddressSanitizer, all elements under ThreadSanitizer, ten
+#              minutes of each fuzzer, elements under valgrind, and clang-tidy
 #
 # Each test program counts, and so does each build; those with gcc and clang must be free of
 # warnings, which sanitizers make gcc give falsely. Logs of all that fails are shown. Builds are
@@ -199,8 +200,9 @@ run_clang_tidy() {
       xargs -P "$0" -n 1 clang-tidy -p build/gcc --quiet' "$jobs"
 }
 
-# list_plugins NAME RUNTIME - all of them beforehand, or the first test would, and be blamed for what
-# those of others do. Ours loads into programs with that sanitizer only, not into GStreamer's scanner.
+# list_plugins NAME RUNTIME - all of them beforehand, or the first test would, and be blamed for
+# what those of others do. Ours loads into programs with that sanitizer only, not into GStreamer's
+# scanner.
 list_plugins() {
   local dir=$PWD/build/$1
   env GST_REGISTRY_FORK=no GST_REGISTRY_1_0="$dir/tests/registry.bin" \
@@ -209,8 +211,8 @@ list_plugins() {
     timeout 120 gst-inspect-1.0 mmapsink >"$work/inspect" 2>&1 || tail -n 20 "$work/inspect"
 }
 
-# One build for all that clang is for. To compile takes longer than to run: nothing is optimized, and
-# debuggers get no more than lines.
+# One build for all that clang is for. To compile takes longer than to run: nothing is optimized,
+# and debuggers get no more than lines.
 test_clang() {
   step "clang: no warnings; AddressSanitizer and UndefinedBehaviorSanitizer: library and elements"
   # Stress is for ThreadSanitizer.
