@@ -10,8 +10,8 @@
 #
 # Each test program counts, and so does each build; those with gcc and clang must be free of
 # warnings, which sanitizers make gcc give falsely. Logs of all that fails are shown. Builds are
-# kept below build/, which makes the next run a quick one. The first one takes 15 minutes on two
-# cores, of which compilers have two thirds.
+# kept below build/, which makes the next run a quick one. The first one takes some 25
+# minutes of processor time, and compilers two thirds of that.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
