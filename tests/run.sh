@@ -5,17 +5,20 @@
 #
 #   --camera   also with a camera driver, in an emulated machine (a few minutes more)
 #   --long     also what takes long: the tests of the elements many times over, a thousand killed
-#              peers, two processes under AddressSanitizer, elements under valgrind, and clang-tidy
+#              peers, two processes under AddressSanitizer, all elements under ThreadSanitizer, ten
+#              minutes of each fuzzer, elements under valgrind, and clang-tidy
 #
 # Each test program counts, and so does each build; those with gcc and clang must be free of
 # warnings, which sanitizers make gcc give falsely. Logs of all that fails are shown. Builds are
-# kept below build/, which makes the next run a quick one.
+# kept below build/, which makes the next run a quick one. The first one takes some 25
+# minutes of processor time, and compilers two thirds of that.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
 camera=
 long=
 jobs=$(nproc)
+tests_at_once=$((jobs * 4)) # most of them wait, most of the time
 test_seconds=900 # for the tests of one build
 without_long=(--no-suite long)
 passed=0
@@ -96,8 +99,9 @@ run_tests() {
   log=$dir/meson-logs/run.json
   rm -f "$log"
   # Interrupted, meson ends the tests that run and still writes its log: they count as failed.
-  timeout -s INT -k 60 "$test_seconds" meson test -C "$dir" --no-rebuild --num-processes "$jobs" \
-    --print-errorlogs --logbase run "${without_long[@]}" "$@" </dev/null 2>&1 || true
+  timeout -s INT -k 60 "$test_seconds" meson test -C "$dir" --no-rebuild \
+    --num-processes "$tests_at_once" --print-errorlogs --logbase run "${without_long[@]}" "$@" \
+    </dev/null 2>&1 || true
   if [ -f "$log" ]; then
     while read -r kind test; do
       count=$((count + 1))
@@ -167,13 +171,6 @@ test_containers() {
   fi
 }
 
-build_clang() {
-  step "clang: no warnings"
-  # Nothing of it is run. GStreamer's check.h is not for -Wpedantic.
-  CXX=clang++ build clang "" -Dwerror=true -Doptimization=0 \
-    -Dcpp_args=-Wno-gnu-zero-variadic-macro-arguments || return 0
-}
-
 # Clean is what this version finds so: another would have other things to say.
 run_cppcheck() {
   step "cppcheck: nothing to say"
@@ -203,37 +200,43 @@ run_clang_tidy() {
       xargs -P "$0" -n 1 clang-tidy -p build/gcc --quiet' "$jobs"
 }
 
-# list_plugins NAME - all of them beforehand, or the first test would, and be blamed for what those
-# of others do. Ours loads into programs with that sanitizer only, not into GStreamer's scanner.
+# list_plugins NAME RUNTIME - all of them beforehand, or the first test would, and be blamed for
+# what those of others do. Ours loads into programs with that sanitizer only, not into GStreamer's
+# scanner.
 list_plugins() {
   local dir=$PWD/build/$1
   env GST_REGISTRY_FORK=no GST_REGISTRY_1_0="$dir/tests/registry.bin" \
-    GST_PLUGIN_PATH_1_0="$dir/elements" LD_PRELOAD="$(g++ -print-file-name="lib$1.so")" \
+    GST_PLUGIN_PATH_1_0="$dir/elements" LD_PRELOAD="$2" \
     ASAN_OPTIONS=detect_leaks=0 TSAN_OPTIONS=report_bugs=0 \
     timeout 120 gst-inspect-1.0 mmapsink >"$work/inspect" 2>&1 || tail -n 20 "$work/inspect"
 }
 
-test_asan() {
-  step "AddressSanitizer and UndefinedBehaviorSanitizer: library and elements"
+# One build for all that clang is for. To compile takes longer than to run: nothing is optimized,
+# and debuggers get no more than lines.
+test_clang() {
+  step "clang: no warnings; AddressSanitizer and UndefinedBehaviorSanitizer: library and elements"
   # Stress is for ThreadSanitizer.
-  local suites="lib elements fuzz" also=(--no-suite tsan --no-suite codecs --no-suite schedules)
-  # Two processes take programs besides the tests.
-  [ -z "$long" ] || suites='' also=(--suite processes --no-suite codecs)
-  CXX=g++ build asan "$suites" -Db_sanitize=address,undefined -Dexamples=disabled \
-    -Doptimization=0 || return 0
+  local also=(--no-suite tsan --no-suite codecs --no-suite schedules)
+  [ -z "$long" ] || also=(--suite processes --no-suite codecs)
+  # GStreamer's check.h is not for -Wpedantic.
+  CXX=clang++ build clang-asan "" -Dwerror=true -Dfuzz=true -Db_sanitize=address,undefined \
+    -Db_lundef=false -Db_pch=true -Doptimization=0 \
+    '-Dcpp_args=-g1 -Wno-gnu-zero-variadic-macro-arguments' || return 0
   # What libraries make for good, as they are loaded (GLib's table of quarks) or at first use (the
   # fonts there are), and smaller tables of quarks, which GLib leaves behind as they grow. To see
   # these callers takes the slow unwinder, since GLib has no frame pointers: three quarters of the
   # time where it looks at whole stacks.
-  export ASAN_OPTIONS=detect_leaks=1:halt_on_error=1:fast_unwind_on_malloc=0:malloc_context_size=10
   printf 'leak:%s\n' ld-linux- libfontconfig g_intern_string >"$work/lsan"
-  export LSAN_OPTIONS=suppressions=$work/lsan:print_suppressions=0
-  export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-  export GST_REGISTRY_FORK=no
-  list_plugins asan
-  CK_TIMEOUT_MULTIPLIER=4 run_tests asan --timeout-multiplier 4 --suite lib --suite elements \
+  local -x LSAN_OPTIONS=suppressions=$work/lsan:print_suppressions=0
+  local -x UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+  local -x ASAN_OPTIONS=detect_leaks=1:halt_on_error=1
+  # clang's own symbolizer is in one more package.
+  ASAN_OPTIONS+=:fast_unwind_on_malloc=0:malloc_context_size=10
+  ASAN_OPTIONS+=:external_symbolizer_path=/usr/bin/addr2line
+  local -x GST_REGISTRY_FORK=no
+  list_plugins clang-asan "$(clang++ -print-file-name="libclang_rt.asan-$(uname -m).so")"
+  CK_TIMEOUT_MULTIPLIER=4 run_tests clang-asan --timeout-multiplier 4 --suite lib --suite elements \
     --suite fuzz "${also[@]}"
-  unset GST_REGISTRY_FORK
 }
 
 test_tsan() {
@@ -245,20 +248,24 @@ test_tsan() {
   CXX=g++ build tsan "$suites" -Db_sanitize=thread -Dexamples=disabled -Doptimization=1 || return 0
   # Not ignore_noninstrumented_modules: gcc's takes no module for instrumented, ours neither, and
   # would say nothing of what is copied or freed.
-  export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:suppressions=$PWD/tests/tsan.supp
-  export GST_REGISTRY_FORK=no
-  list_plugins tsan
+  local -x TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:suppressions=$PWD/tests/tsan.supp
+  local -x GST_REGISTRY_FORK=no
+  list_plugins tsan "$(g++ -print-file-name=libtsan.so)"
   CK_TIMEOUT_MULTIPLIER=4 run_tests tsan --timeout-multiplier 4 "${also[@]}"
-  unset GST_REGISTRY_FORK
 }
 
 test_fuzz() {
   step "Fuzzers"
-  local log=$work/fuzz seconds=8 lines targets=(tests/fuzz/corpus/*/)
-  [ -z "$long" ] || seconds=600
-  CXX=clang++ build fuzz fuzz -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false \
-    -Ddefault_library=static -Dexamples=disabled -Doptimization=1 || return 0
-  tests/fuzz/run.sh --seconds "$seconds" --jobs "$jobs" 2>&1 | tee "$log" || true
+  local log=$work/fuzz name=clang-asan seconds=8 lines targets=(tests/fuzz/corpus/*/)
+  if [ -n "$long" ]; then
+    # Here it pays to compile for longer.
+    name=fuzz seconds=600
+    CXX=clang++ build fuzz fuzz -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false \
+      -Ddefault_library=static -Dexamples=disabled -Doptimization=1 || return 0
+  fi
+  [ -x "build/$name/tests/fuzz/fuzz-uri" ] || return 0 # that build has failed
+  tests/fuzz/run.sh --build "build/$name" --seconds "$seconds" --jobs "$jobs" 2>&1 | tee "$log" ||
+    true
   count_lines "$log"
   [ "$lines" -eq ${#targets[@]} ] || fail "$lines of ${#targets[@]} fuzzers said how it went"
 }
@@ -315,11 +322,10 @@ main() {
   test_gcc
   test_containers
   test_quickstart
-  test_asan
-  test_tsan
-  build_clang
-  run_cppcheck
+  test_clang
   test_fuzz
+  test_tsan
+  run_cppcheck
   [ -z "$long" ] || test_long
   [ -z "$camera" ] || test_camera
   summary

@@ -14,7 +14,8 @@ struct Watch {
   std::atomic<guint64> first{GST_CLOCK_TIME_NONE};
   std::atomic<int> flushes{0}, buffers{0};
   std::atomic<bool> begins{true};
-  explicit Watch(GstElement* element) {
+  // It has to outlive the element.
+  void look_at(GstElement* element) {
     GstPad* pad = gst_element_get_static_pad(element, "sink");
     gst_pad_add_probe(
         pad,
@@ -49,9 +50,10 @@ constexpr auto kFrom = "videotestsrc ! video/x-raw,width=64,height=48,framerate=
 
 TEST(seek_from_the_far_side) {
   const Scene scene;
+  Watch watch;
   const Pipeline sender(kFrom + scene.sink("wait-for-connection=true"));
   const Pipeline reader(scene.src("is-live=false ! fakesink name=end sync=true"));
-  Watch watch(reader.element("end"));
+  watch.look_at(reader.element("end"));
   sender.play();
   reader.play();
   reader.wait(GST_MESSAGE_ASYNC_DONE);
@@ -69,10 +71,11 @@ TEST(seek_from_the_far_side) {
 // A live pipeline asks itself for its latency at the end of a flush, and its seek holds the lock.
 TEST(seek_from_the_far_side_of_a_live_stream) {
   const Scene scene;
+  Watch watch;
   const Pipeline sender("videotestsrc is-live=true ! " + std::string(test::kVideo) + " ! " +
                         scene.sink());
   const Pipeline reader(scene.src("! fakesink name=end async=false"));
-  Watch watch(reader.element("end"));
+  watch.look_at(reader.element("end"));
   sender.play();
   reader.play();
   for (int i = 0; i < 5; ++i) {
@@ -89,8 +92,9 @@ TEST(live_reader_stops_while_its_sender_flushes) {
   const Scene scene;
   const Harness sink(scene.sink());
   for (int i = 0; i < 30; ++i) {
+    Watch watch;
     const Pipeline reader(scene.src("! fakesink name=end async=false"));
-    const Watch watch(reader.element("end"));
+    watch.look_at(reader.element("end"));
     reader.play();
     sink.wait_for_clients(1);
     fail_unless_equals_int(sink.push_number(0), GST_FLOW_OK);
@@ -109,9 +113,10 @@ TEST(live_reader_stops_while_its_sender_flushes) {
 
 TEST(seek_from_the_near_side) {
   const Scene scene;
+  Watch watch;
   const Pipeline sender(kFrom + scene.sink("wait-for-connection=true"));
   const Pipeline reader(scene.src("is-live=false ! fakesink name=end sync=true"));
-  Watch watch(reader.element("end"));
+  watch.look_at(reader.element("end"));
   sender.play();
   reader.play();
   reader.wait(GST_MESSAGE_ASYNC_DONE);
@@ -123,10 +128,11 @@ TEST(seek_from_the_near_side) {
 // beyond query-timeout.
 TEST(seek_from_a_streaming_thread) {
   const Scene scene;
+  Watch watch;
   const Pipeline sender(kFrom + scene.sink("wait-for-connection=true"));
   const Pipeline reader(
       scene.src("is-live=false query-timeout=200000000 ! queue ! fakesink name=end sync=true"));
-  Watch watch(reader.element("end"));
+  watch.look_at(reader.element("end"));
   GstPad* pad = gst_element_get_static_pad(reader.element("end"), "sink");
   std::atomic<bool> seeks{true};
   const auto probe = [](GstPad* to, GstPadProbeInfo*, gpointer data) {
@@ -146,9 +152,10 @@ TEST(seek_from_a_streaming_thread) {
 
 TEST(many_seeks_one_after_the_other) {
   const Scene scene;
+  Watch watch;
   const Pipeline sender(kFrom + scene.sink("wait-for-connection=true"));
   const Pipeline reader(scene.src("is-live=false ! fakesink name=end sync=true"));
-  Watch watch(reader.element("end"));
+  watch.look_at(reader.element("end"));
   sender.play();
   reader.play();
   reader.wait(GST_MESSAGE_ASYNC_DONE);
@@ -159,9 +166,10 @@ TEST(many_seeks_one_after_the_other) {
 
 TEST(seek_after_the_end) {
   const Scene scene;
+  Watch watch;
   const Pipeline sender(kFrom + scene.sink("wait-for-connection=true"));
   const Pipeline reader(scene.src("is-live=false ! fakesink name=end"));
-  Watch watch(reader.element("end"));
+  watch.look_at(reader.element("end"));
   fail_unless_equals_int(sender.set(GST_STATE_PAUSED), GST_STATE_CHANGE_SUCCESS);
   fail_unless_equals_int(reader.set(GST_STATE_PAUSED), GST_STATE_CHANGE_ASYNC);
   reader.wait(GST_MESSAGE_ASYNC_DONE);
@@ -179,11 +187,12 @@ TEST(seek_after_the_end) {
 
 TEST(flush_while_the_reader_is_blocked) {
   const Scene scene;
+  Watch watch;
   const Pipeline sender(kFrom + scene.sink("wait-for-connection=true"));
   // It waits for the clock with its first frame, an hour away.
   const Pipeline reader(
       scene.src("is-live=false ! fakesink name=end sync=true ts-offset=3600000000000"));
-  Watch watch(reader.element("end"));
+  watch.look_at(reader.element("end"));
   sender.play();
   reader.play();
   reader.wait(GST_MESSAGE_ASYNC_DONE);
@@ -194,9 +203,10 @@ TEST(flush_while_the_reader_is_blocked) {
 
 TEST(flush_in_paused_of_a_live_source) {
   const Scene scene;
+  Watch watch;
   const Pipeline sender(kFrom + scene.sink("wait-for-connection=true"));
   const Pipeline reader(scene.src("name=src ! fakesink name=end async=false"));
-  Watch watch(reader.element("end"));
+  watch.look_at(reader.element("end"));
   sender.play();
   reader.play();
   fail_unless(test::becomes([&] { return watch.buffers > 3; }));

@@ -193,7 +193,7 @@ TEST(a_reader_that_wants_no_more_does_not_hold_the_sender_up) {
       reader.get()->sinkpad, GST_PAD_PROBE_TYPE_BUFFER,
       [](GstPad*, GstPadProbeInfo*, gpointer data) {
         auto& count = *static_cast<std::atomic<guint64>*>(data);
-        fail_unless(test::becomes([&] { return count == 3; }));
+        fail_unless(test::becomes([&] { return count >= 3; }));
         return GST_PAD_PROBE_OK;
       },
       &pushed, nullptr);
@@ -209,7 +209,7 @@ TEST(a_reader_that_wants_no_more_does_not_hold_the_sender_up) {
               static_cast<int>(pushed.load()));
   pusher.join();
   // What it has taken it may still read.
-  fail_unless_equals_uint64(sink.stat("in-flight"), 1);
+  fail_unless(test::becomes([&] { return sink.stat("in-flight") == 1; }));
   fail_unless_equals_uint64(reader.pull_number(), 0);
   fail_unless(test::becomes([&] { return sink.stat("in-flight") == 0; }));
 }

@@ -380,7 +380,7 @@ TEST(latency_is_right_on_both_sides) {
 
 TEST(peer_that_does_not_answer_is_waited_for_in_vain_once) {
   const Scene scene;
-  const Pair pair(scene, "query-timeout=50000000", "query-timeout=50000000");
+  // Who answers may still be at it when the pair ends.
   std::atomic<bool> release{false};
   std::atomic<int> asked{0};
   Answer silent = [&](GstQuery*) {
@@ -389,6 +389,7 @@ TEST(peer_that_does_not_answer_is_waited_for_in_vain_once) {
     return false;
   };
   Warnings warnings;
+  const Pair pair(scene, "query-timeout=50000000", "query-timeout=50000000");
   answer_with(pair.sink.get()->srcpad, silent);
   gint64 value = 0;
   fail_unless(!gst_pad_peer_query_position(pair.reader.get()->sinkpad, GST_FORMAT_TIME, &value));
@@ -409,14 +410,15 @@ TEST(peer_that_does_not_answer_is_waited_for_in_vain_once) {
 
 TEST(streaming_goes_on_past_a_reader_that_does_not_answer) {
   const Scene scene;
-  Warnings warnings;
-  const Pair pair(scene, "query-timeout=50000000");
+  // Who answers may still be at it when the pair ends.
   std::atomic<bool> release{false};
   Answer silent = [&](GstQuery* query) {
     if (GST_QUERY_TYPE(query) != GST_QUERY_CAPS) return false;
     fail_unless(test::becomes([&] { return release.load(); }));
     return false;
   };
+  Warnings warnings;
+  const Pair pair(scene, "query-timeout=50000000");
   answer_with(pair.reader.get()->sinkpad, silent);
   caps_of(pair.sink);
   // Where it was too slow before, it was not asked again.

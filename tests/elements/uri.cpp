@@ -199,9 +199,9 @@ struct Keys {
 };
 constexpr Keys kKeys[] = {
     {"?role=server&mmap=yes", "role=client mmap=yes", "mmap"},
-    {"?role=server&on-disconnect=eos", "role=client", "inline"},
-    {"?role=client&mmap=auto", "", "mmap"},
-    {"?mmap=no&max-memory=16777216", "", "inline"},
+    {"?role=server&on-disconnect=eos", "role=client mmap=no", "inline"},
+    {"?role=client&mmap=auto", "mmap=yes", "mmap"},
+    {"?mmap=no&max-memory=16777216", "mmap=yes", "inline"},
 };
 
 std::string sender_line(const Scene& scene, const char* encoder, const Keys& keys) {

@@ -1,21 +1,20 @@
 #!/bin/bash
 # Runs the fuzzers of build/fuzz on their corpora, and says PASS or FAIL for each.
 #
-#   run.sh [--seconds N] [--jobs N] [--merge] [TARGET...]
+#   run.sh [--build DIR] [--seconds N] [--jobs N] [--merge] [TARGET...]
 #
+#   --build DIR   where they were built (build/fuzz)
 #   --seconds N   how long each of them runs (10)
 #   --jobs N      how many of them at a time (2)
 #   --merge       puts what they find into tests/fuzz/corpus, as few and as small inputs as will do
 #
-# What is found in between is kept in build/fuzz/corpus, for the next run to begin with; an input
-# that fails in build/fuzz/failures. tests/fuzz/meson.build says how to make the build.
+# What is found in between is kept in DIR/corpus, for the next run to begin with; an input
+# that fails in DIR/failures. tests/fuzz/meson.build says how to make the build.
 set -euo pipefail
 
 cd "$(dirname "$0")/../.."
-programs=build/fuzz/tests/fuzz
+build=build/fuzz
 corpora=tests/fuzz/corpus
-found=build/fuzz/corpus
-failures=build/fuzz/failures
 seconds=10
 jobs=2
 merge=
@@ -68,6 +67,7 @@ main() {
   local target status=0 running=0
   while [ $# -gt 0 ]; do
     case $1 in
+      --build) build=$2 && shift ;;
       --seconds) seconds=$2 && shift ;;
       --jobs) jobs=$2 && shift ;;
       --merge) merge=yes ;;
@@ -77,6 +77,7 @@ main() {
     esac
     shift
   done
+  programs=$build/tests/fuzz found=$build/corpus failures=$build/failures
   if [ ${#targets[@]} -eq 0 ]; then
     for target in "$corpora"/*/; do targets+=("$(basename "$target")"); done
   fi

@@ -94,9 +94,9 @@ void one_that_has_stopped_is_passed_over() {
 }
 
 void leaky_upstream_drops_the_newest() {
+  std::atomic<int> released{0};
   Sending sending;
   const Limits limits{3, Leaky::upstream};
-  std::atomic<int> released{0};
   for (uint64_t i = 0; i < 6; ++i) {
     Outgoing item = frame(i);
     item.hold = counting_hold(released);
@@ -109,9 +109,9 @@ void leaky_upstream_drops_the_newest() {
 }
 
 void leaky_downstream_drops_the_oldest() {
+  std::atomic<int> released{0};
   Sending sending;
   const Limits limits{3, Leaky::downstream};
-  std::atomic<int> released{0};
   for (uint64_t i = 0; i < 2000; ++i) {
     Outgoing item = frame(i);
     item.hold = counting_hold(released);
@@ -218,13 +218,13 @@ void a_peer_with_bad_manners_is_hung_up_on() {
 }
 
 void each_reader_has_its_own_queue() {
+  std::atomic<int> released{0};
   Sending sending;
   LinkPair other;
   sending.sender->add(other.shared_a());
   sending.sender->add(other.shared_a());
   g_assert_cmpuint(sending.sender->links().size(), ==, 2);
   const Limits limits{2, Leaky::upstream};
-  std::atomic<int> released{0};
   for (int i = 0; i < 4; ++i)
     for (Link* link : {&sending.pair.a(), &other.a()}) {
       Outgoing item = frame(0);

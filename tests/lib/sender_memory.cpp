@@ -36,8 +36,8 @@ class Starving {
 };
 
 void collecting_lets_go() {
-  Sending sending;
   std::atomic<int> released{0};
+  Sending sending;
   const auto frame_and_receipt = [&] {
     Outgoing item = frame(0);
     item.hold = counting_hold(released);
@@ -82,8 +82,8 @@ void a_hold_may_call_back() {
 }
 
 void receipts_are_read_as_they_come() {
-  Sending sending;
   std::atomic<int> released{0};
+  Sending sending;
   for (int round = 1; round <= 2; ++round) {
     sending.sender->collect_always();
     sending.sender->collect_always();
