@@ -2,7 +2,6 @@
 #include <fcntl.h>
 
 #include <filesystem>
-#include <optional>
 
 #include "tests/elements/support.h"
 
@@ -192,14 +191,14 @@ TEST(a_reader_that_cuts_its_file_takes_nobody_along) {
   const Places places(scene);
   const std::string file = places.here;
   const Harness sink(scene.sink("mmap=" + file));
-  std::optional<Harness> first(scene.src("mmap=" + file));
-  first->play();
+  const Harness cutter(scene.src("mmap=" + file));
+  cutter.play();
   sink.wait_for_clients(1);
   const Harness other(scene.src("mmap=" + file));
   other.play();
   sink.wait_for_clients(2);
   fail_unless_equals_int(sink.push_number(0), GST_FLOW_OK);
-  first->pull_number();
+  cutter.pull_number();
   fail_unless_equals_uint64(other.pull_number(), 0);
   // Both files have no names any more: by all that this process has open, but for the other's.
   int cut = 0;

@@ -1,5 +1,4 @@
 // What most of the files here include, read once in a build with -Db_pch=true.
-#pragma once
 
 #include <gst/check/gstcheck.h>
 #include <gst/check/gstharness.h>
