@@ -82,14 +82,13 @@ void Endpoint::end_links_without_file() {
 Status Endpoint::suits(Side which, Wish wish, const std::string& file) const {
   const User& other = side(which == Side::sink ? Side::src : Side::sink);
   if (other.user == nullptr) return ok();
-  const auto has_no_will = [](Wish of) { return of == Wish::may || of == Wish::if_asked; };
-  if (file.empty() ? other.file.empty() || has_no_will(wish)
-                   : file == other.file || has_no_will(other.wish))
+  if (file.empty() ? other.file.empty() || wish != Wish::no
+                   : file == other.file || (other.file.empty() && other.wish != Wish::no))
     return ok();
   return Error{Failure::settings,
                "mmap=" + (file.empty() ? other.file : file) +
-                   " at one element of this link is for both: set mmap to that at the other one, "
-                   "or leave it at auto"};
+                   " at one element of this link is for both: set mmap to that, to auto or to yes "
+                   "at the other one"};
 }
 
 Result<std::shared_ptr<Endpoint>> Endpoint::attach(const Key& key, Side side, EndpointUser& user,
