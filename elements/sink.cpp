@@ -132,6 +132,7 @@ void Sink::stop() {
   GST_PAD_STREAM_LOCK(pad());
   gst_clear_object(&allocator_);
   ready_readers_.clear();
+  payload_ = {};  // which keeps the memory of the last buffer
   GST_PAD_STREAM_UNLOCK(pad());
   readers_.clear();
   joining_.clear();

@@ -1,6 +1,5 @@
 #include "lib/path_region.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/mman.h>
@@ -13,9 +12,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <iterator>
 #include <limits>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "lib/socket.h"
@@ -93,18 +94,17 @@ Status lock(const Fd& fd, const std::string& path, bool server) {
 
 // Of servers of ours that were killed: nobody has them locked.
 void remove_leftovers(const std::string& directory) {
-  DIR* open_directory = opendir(directory.c_str());
-  if (open_directory == nullptr) return;
-  while (const dirent* entry = readdir(open_directory)) {
-    if (!is_name(entry->d_name)) continue;
-    const std::string path = directory + "/" + entry->d_name;
+  std::error_code failed;
+  std::filesystem::directory_iterator entry(directory, failed);
+  for (; !failed && entry != std::filesystem::directory_iterator(); entry.increment(failed)) {
+    const std::string path = entry->path();
+    if (!is_name(entry->path().filename().native())) continue;
     const Fd fd(sys::open(path.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
     struct stat st {};
     if (fd && fstat(fd.get(), &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
         lock(fd, path, true))
       unlink(path.c_str());
   }
-  closedir(open_directory);
 }
 
 // Huge pages can't be mapped by halves.

@@ -55,7 +55,7 @@ TEST(frames_stay_where_they_are) {
   const Pair pair(scene, places.here, places.here);
   for (const auto& [end, field] :
        {std::pair(&pair.sink, "mode-send"), std::pair(&pair.source, "mode-receive")})
-    fail_unless_equals_string(text_stat(*end, field).c_str(), "path");
+    fail_unless(text_stat(*end, field) == "path", "%s", field);
   // Both have it: nobody else is to find it.
   fail_unless_equals_int(static_cast<int>(places.files()), 0);
   for (guint64 i = 0; i < 50; ++i) {
@@ -246,7 +246,7 @@ TEST(a_path_on_one_side_only) {
   const Places places(scene);
   {
     const Pair pair(scene, places.here, "auto");
-    fail_unless_equals_string(text_stat(pair.source, "mode-receive").c_str(), "inline");
+    fail_unless(text_stat(pair.source, "mode-receive") == "inline");
     fail_unless(test::contains(text_stat(pair.source, "mode-receive-because"), "path at the peer"));
     fail_unless_equals_int(pair.sink.push_number(5), GST_FLOW_OK);
     fail_unless_equals_uint64(pair.source.pull_number(), 5);
