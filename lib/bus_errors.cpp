@@ -39,8 +39,8 @@ bool mend(uintptr_t address) {
     // A file is cut at its end: what lies behind has gone, too.
     const size_t page = slot.page.load(std::memory_order_relaxed);
     const uintptr_t from = begin + ((address - begin) & ~(page - 1));
-    // cppcheck-suppress invalidFunctionArg ; anonymous memory has no descriptor
     void* zeros = mmap(reinterpret_cast<void*>(from), end - from, PROT_READ | PROT_WRITE,
+                       // cppcheck-suppress invalidFunctionArg ; anonymous memory has no descriptor
                        MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (zeros == MAP_FAILED) return false;
     slot.broken.store(true, std::memory_order_release);
