@@ -331,8 +331,9 @@ TEST(receipts_are_checked) {
   for (const auto& [name, lie, refusal] : all) play.attack(name, true, lie, refusal);
 
   const auto ticket_of_frame = [&](ForgedPeer& peer) {
-    const uint64_t at = peer.theirs().head;
     play.step();
+    // The last: what it has to know first may have come just before.
+    const uint64_t at = peer.theirs().head - 1;
     return peer.theirs().slots[at % kSlots].descriptor.ticket;
   };
   const auto read_all = [](ForgedPeer& peer) {
