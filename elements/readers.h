@@ -28,8 +28,8 @@ struct Reader {
   // To the application: it is told by the worker first, and of the end by the endpoint's thread.
   enum class Known { no, is_being_told, yes, has_gone };
   std::atomic<Known> known{Known::no};
-  std::atomic<bool> suits{true};      // what it takes is asked for, and decides
-  std::atomic<bool> decides{false};   // it was asked before upstream chose
+  std::atomic<bool> suits{true};     // what it takes is asked for, and decides
+  std::atomic<bool> decides{false};  // it was asked before upstream chose
   // For other caps than those it does not take: monotonic ns; 0: no more.
   std::atomic<uint64_t> waits_until{0};
   // Those of whoever has the pad's stream lock; any may look at the first.

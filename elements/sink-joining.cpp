@@ -23,12 +23,13 @@ constexpr int kTries = 100;
 }  // namespace
 
 void Sink::greet(const std::shared_ptr<Link>& link) {
-  const auto reader = joining_.find(*link);
-  if (!reader) return;
-  if (readers_.find(*link)) {  // said twice
-    joining_.remove(*link);
+  if (const auto one = readers_.find(*link)) {
+    joining_.remove(*link);  // said twice
+    if (one->waits_until != 0) suit(one, caps_now());
     return;
   }
+  const auto reader = joining_.find(*link);
+  if (!reader) return;
   // A client has asked before there were any caps.
   const auto now = is_client() ? nullptr : caps_now();
   if (now == nullptr) return admit(reader, now);
@@ -66,7 +67,7 @@ void Sink::new_caps(GstEvent* event) {
     gst_query_parse_accept_caps_result(one.query.get(), &accepts);
     if (accepts) continue;
     wait_for_other_caps(*one.reader);
-    suit(one.reader, now);
+    exchange_.take(one.reader->link, Notice::joined, {});  // to be greeted once more
   }
 }
 

@@ -81,8 +81,8 @@ Result<Block> ArenaStore::allocate_small(size_t size, size_t align, Arenas& reti
       const uint64_t all = fits_region(size) ? region_->capacity() : max_memory_;
       const size_t least = std::min<uint64_t>(kChunk, std::min(all, max_memory_) / 4);
       const size_t chunk = round_to_page(std::max<size_t>({size, least, bytes_ / 64}));
-      auto made =
-          add_arena(std::clamp<size_t>(left(size) & ~(page_size() - 1), round_to_page(size), chunk), retired);
+      const size_t left_whole = left(size) & ~(page_size() - 1);
+      auto made = add_arena(std::clamp(left_whole, round_to_page(size), chunk), retired);
       if (!made) return made.error();
       chunk_ = *made;
     }

@@ -112,13 +112,22 @@ Status InlineReceive::filled(size_t size) {
   return spaces_.empty() ? publish() : ok();
 }
 
-// They lie in the file, and in the half of it that is the peer's.
-Status InlineReceive::find_memories() {
+// Memories of the item besides the first, whose places its bytes begin with.
+Result<uint64_t> InlineReceive::count_further() const {
   uint64_t more = 0;
   if (extra_.size() >= sizeof more) std::memcpy(&more, extra_.data(), sizeof more);
-  if (descriptor_.size == 0 || more > kMostFurther ||
+  if (more > kMostFurther ||
       (more > 0 && extra_.size() < sizeof more + more * sizeof(FurtherPlace)))
-    return wrong("an item in a file has more memories than it may have, or none");
+    return wrong("an item has more memories than it may have");
+  return more;
+}
+
+// They lie in the file, and in the half of it that is the peer's.
+Status InlineReceive::find_memories() {
+  if (descriptor_.size == 0) return wrong("an item in a file without memory");
+  auto counted = count_further();
+  if (!counted) return counted.error();
+  const uint64_t more = *counted;
   if (!region_->is_peers(descriptor_.offset, descriptor_.size))
     return wrong("an item lies outside of its half of the file");
   descriptor_.arena = region_number_;
@@ -137,11 +146,9 @@ Status InlineReceive::find_memories() {
 // All memories of the item in one block, and their places in its bytes.
 Status InlineReceive::place_memories() {
   if (descriptor_.size == 0) return ok();
-  uint64_t more = 0;
-  if (extra_.size() >= sizeof more) std::memcpy(&more, extra_.data(), sizeof more);
-  if (more > kMostFurther ||
-      (more > 0 && extra_.size() < sizeof more + more * sizeof(FurtherPlace)))
-    return wrong("an item has more memories than it may have");
+  auto counted = count_further();
+  if (!counted) return counted.error();
+  const uint64_t more = *counted;
   std::array<FurtherPlace, kMostFurther> places{};
   if (more > 0)
     std::memcpy(places.data(), extra_.data() + sizeof more, more * sizeof(FurtherPlace));

@@ -52,6 +52,7 @@ class InlineReceive final : public PartTarget {
 
   Status place_memories();
   Status find_memories();
+  Result<uint64_t> count_further() const;
   Status publish();
   Status know(const Arena& arena) const;
   Result<Block> allocate(size_t size);

@@ -132,14 +132,17 @@ bool InlineSend::put_in_place(Descriptor& descriptor) {
     more.push_back(*offset);
   }
   descriptor.offset = *first;
-  // The bytes stay as they are for an item that repeats them.
-  current.extra = current.incoming.extra;
+  if (!more.empty()) {
+    // The bytes stay as they are for an item that repeats them.
+    current.extra = current.incoming.extra;
+  }
   for (size_t i = 0; i < more.size(); ++i)
     std::memcpy(current.extra.data() + sizeof(uint64_t) + i * sizeof(FurtherPlace) +
                     offsetof(FurtherPlace, offset),
                 &more[i], sizeof more[i]);
   current.left.clear();
-  if (descriptor.extra_size > 0) current.left.emplace_back(current.extra);
+  if (descriptor.extra_size > 0)
+    current.left.emplace_back(more.empty() ? current.incoming.extra : current.extra);
   return true;
 }
 

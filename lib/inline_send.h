@@ -3,8 +3,8 @@
 // part at a time, as long as the peer reads on.
 //
 // What is taken stays held until the peer gives it back, as if it had the memory mapped: all limits
-// are the same. Memory that lies in the link's file stays where it is. A peer that waits is sent the next item; how many more go ahead of what it reads,
-// the publisher says.
+// are the same. Memory that lies in the link's file stays where it is. A peer that waits is sent the
+// next item; how many more go ahead of what it reads, the publisher says.
 //
 // Owned by its link. Threads: pump() by any: whoever publishes, and the endpoint's thread when the
 // socket is writable again or the peer has made progress; one at a time does the work. When the

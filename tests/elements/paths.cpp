@@ -12,12 +12,7 @@ using test::Scene;
 namespace {
 
 std::string text_stat(const Harness& of, const char* field) {
-  GstStructure* stats = nullptr;
-  g_object_get(of.element(), "stats", &stats, nullptr);
-  const gchar* text = gst_structure_get_string(stats, field);
-  const std::string copy = text != nullptr ? text : "";
-  gst_structure_free(stats);
-  return copy;
+  return test::text_stat(of.element(), field);
 }
 
 struct Places {

@@ -114,6 +114,15 @@ guint64 stat(GstElement* element, const char* field) {
   return value;
 }
 
+std::string text_stat(GstElement* element, const char* field) {
+  GstStructure* stats = nullptr;
+  g_object_get(element, "stats", &stats, nullptr);
+  const gchar* text = gst_structure_get_string(stats, field);
+  const std::string copy = text != nullptr ? text : "";
+  gst_structure_free(stats);
+  return copy;
+}
+
 // --- a pipeline ---------------------------------------------------------------------------------
 
 // The mode of all our elements of which the test wants none in particular: so most tests run three

@@ -68,6 +68,7 @@ template <class T>
 using Ref = std::unique_ptr<T, Unref>;
 
 guint64 stat(GstElement* element, const char* field);
+std::string text_stat(GstElement* element, const char* field);
 std::string text_of(GstMessage* error);
 
 // A launch line. Its end takes it to NULL, and fails the test where an element outlives it.

@@ -215,10 +215,8 @@ std::string uri_of(const Scene& scene, const Keys& keys = {}) {
 
 void check_mode(const Pipeline& sender, const Keys& keys) {
   if (keys.mode == nullptr) return;
-  GstStructure* stats = nullptr;
-  g_object_get(sender.element("sink"), "stats", &stats, nullptr);
-  fail_unless_equals_string(gst_structure_get_string(stats, "mode-send"), keys.mode);
-  gst_structure_free(stats);
+  const std::string mode = test::text_stat(sender.element("sink"), "mode-send");
+  fail_unless(mode == keys.mode, "%s: %s, not %s", keys.uri, mode.c_str(), keys.mode);
 }
 
 // Everything that was sent comes out of a bin of that name, as raw video.

@@ -41,7 +41,7 @@ struct Pair : Files {
     reads->receive_lane()->wait(kick, kick.value(), Clock::now());
     pump();
   }
-  // Returns the bytes of parts that came: of memories none should.
+  // As the endpoints' threads would, until nothing moves any more.
   void pump() {
     for (bool moved = true; moved;) {
       moved = read(*reads, *sends);
@@ -194,7 +194,7 @@ void places_outside_of_the_peers_half_are_refused() {
   g_assert_true(refused(page, 10) && refused(end, 1) && refused(end - 1, 2));
   g_assert_true(refused(theirs, kHalf + 1) && refused(~uint64_t{0}, 2));
   g_assert_true(refused(theirs, ~uint64_t{0}) && refused(theirs + 1, ~uint64_t{0} - theirs));
-  g_assert_true(fails(receive(region, theirs, 0), Failure::protocol, "or none"));
+  g_assert_true(fails(receive(region, theirs, 0), Failure::protocol, "without memory"));
   g_assert_true(fails(receive(nullptr, theirs, 1), Failure::protocol, "that is not there"));
   // Of further memories likewise.
   must(receive(region, theirs, 10, {{theirs + 10, 20, 0, 0}}));
