@@ -245,7 +245,7 @@ Result<Message> parse(std::span<const std::byte> bytes) {
           welcome.region.in_directory = from.get_bool();
           welcome.region.name = from.get<Token>();
         }
-        message = std::move(welcome);
+        message = welcome;
       }
       break;
     }

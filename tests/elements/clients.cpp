@@ -166,6 +166,9 @@ TEST(a_client_with_caps_follows_one_without) {
 // The thread that has it must come back for the next client's.
 TEST(frame_on_its_way_when_the_next_client_comes_is_for_nobody) {
   const Scene scene;
+  struct Hold {
+    std::atomic<bool> wanted{false}, is_on{false}, over{false};
+  } hold;
   const Pipeline server(scene.src("role=server mmap=yes ! identity name=middle ! ") +
                         scene.sink("name=sink"));
   const auto wait_for_clients = [&](guint wanted) {
@@ -175,9 +178,6 @@ TEST(frame_on_its_way_when_the_next_client_comes_is_for_nobody) {
       return count == wanted;
     }));
   };
-  struct Hold {
-    std::atomic<bool> wanted{false}, is_on{false}, over{false};
-  } hold;
   GstPad* pad = gst_element_get_static_pad(server.element("middle"), "src");
   gst_pad_add_probe(
       pad, GST_PAD_PROBE_TYPE_BUFFER,

@@ -133,12 +133,12 @@ TEST(far_side_changes_what_it_takes) {
 // sink is asked whether it takes that, and once after.
 TEST(reader_comes_between_the_choice_of_caps_and_the_caps) {
   struct Moment {
+    std::atomic<bool> has_come{false};
     const Scene scene;
     const Pipeline sender{kCamera + scene.sink("name=sink")};
     const Pipeline reader{
         scene.src("name=src ! video/x-raw,format=NV12,width=320,height=240 ! "
                   "fakesink async=false")};
-    std::atomic<bool> has_come{false};
   };
   for (const auto type : {GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM,
                           static_cast<GstPadProbeType>(GST_PAD_PROBE_TYPE_QUERY_DOWNSTREAM |
@@ -234,6 +234,7 @@ TEST(one_side_goes_through_its_states_while_the_other_plays) {
 
 TEST(source_changed_behind_a_running_sink) {
   const Scene scene;
+  std::atomic<bool> blocked{false};
   const Pipeline sender("videotestsrc is-live=true name=old ! " + std::string(test::kVideo) +
                         " ! identity name=joint ! " + scene.sink("name=sink"));
   const Pipeline reader(scene.src("name=src ! fakesink name=end async=false"));
@@ -244,7 +245,6 @@ TEST(source_changed_behind_a_running_sink) {
   GstElement* joint = sender.element("joint");
   GstPad* pad = gst_element_get_static_pad(joint, "sink");
   GstPad* peer = gst_pad_get_peer(pad);
-  std::atomic<bool> blocked{false};
   gst_pad_add_probe(
       peer, GST_PAD_PROBE_TYPE_BLOCK_DOWNSTREAM,
       [](GstPad*, GstPadProbeInfo*, gpointer data) {

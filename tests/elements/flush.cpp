@@ -129,12 +129,12 @@ TEST(seek_from_the_near_side) {
 TEST(seek_from_a_streaming_thread) {
   const Scene scene;
   Watch watch;
+  std::atomic<bool> seeks{true};
   const Pipeline sender(kFrom + scene.sink("wait-for-connection=true"));
   const Pipeline reader(
       scene.src("is-live=false query-timeout=200000000 ! queue ! fakesink name=end sync=true"));
   watch.look_at(reader.element("end"));
   GstPad* pad = gst_element_get_static_pad(reader.element("end"), "sink");
-  std::atomic<bool> seeks{true};
   const auto probe = [](GstPad* to, GstPadProbeInfo*, gpointer data) {
     if (!static_cast<std::atomic<bool>*>(data)->exchange(false)) return GST_PAD_PROBE_OK;
     gst_pad_push_event(

@@ -205,10 +205,10 @@ TEST(write_indices_are_checked) {
 // What follows a mistake is not read any more, also while nobody has seen the hang-up yet.
 TEST(nothing_comes_after_a_mistake) {
   const Scene scene;
-  const Harness source(scene.src("role=server"));
   // Holds the thread that would see it.
   std::promise<void> over;
   auto held = over.get_future().share();
+  const Harness source(scene.src("role=server"));
   g_signal_connect_swapped(source.element(), "client-connected",
                            G_CALLBACK(+[](std::shared_future<void>* until) { until->wait(); }),
                            &held);

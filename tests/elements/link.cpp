@@ -229,12 +229,12 @@ TEST(change_of_size_in_mid_stream_gives_memory_back) {
 
 TEST(sink_and_source_of_one_path_and_role_share_a_link) {
   const Scene scene;
+  std::atomic<int> heard{0};
   // A server that sends back what it gets, and a client of both directions.
   const Pipeline server(scene.src("role=server name=src mmap=yes ! ") + scene.sink("name=sink"));
   const Pipeline client("videotestsrc num-buffers=20 ! " + std::string(test::kVideo) + " ! " +
                         scene.sink("role=client name=sink ") +
                         scene.src("name=src ! fakesink async=false"));
-  std::atomic<int> heard{0};
   for (const char* name : {"src", "sink"})
     g_signal_connect_swapped(server.element(name), "client-connected",
                              G_CALLBACK(+[](std::atomic<int>* count) { ++*count; }), &heard);

@@ -186,9 +186,9 @@ TEST(a_slow_reader_does_not_stop_a_leaky_one_from_its_frames) {
 // It ends while the sender waits for room in its queue, and stays connected.
 TEST(a_reader_that_wants_no_more_does_not_hold_the_sender_up) {
   const Scene scene;
+  std::atomic<guint64> pushed{0};
   const Harness sink(scene.sink("max-buffers=2"));
   const Harness reader(scene.src("num-buffers=1"));
-  std::atomic<guint64> pushed{0};
   gst_pad_add_probe(
       reader.get()->sinkpad, GST_PAD_PROBE_TYPE_BUFFER,
       [](GstPad*, GstPadProbeInfo*, gpointer data) {
@@ -301,10 +301,10 @@ TEST(in_flight_is_what_readers_hold) {
 
 TEST(readers_are_announced_with_pid_and_uid) {
   const Scene scene;
-  const Harness sink(scene.sink());
   struct Heard {
     std::atomic<guint> came{0}, went{0}, notified{0};
   } heard;
+  const Harness sink(scene.sink());
   const auto check = [](guint pid, guint uid) {
     fail_unless_equals_int(pid, getpid());
     fail_unless_equals_int(uid, getuid());

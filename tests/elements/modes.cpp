@@ -122,16 +122,16 @@ TEST(both_directions_of_one_link) {
     const Scene scene;
     const Pipeline server(scene.src("role=server mmap=yes ! identity ! ") + scene.sink());
     server.play();
+    struct Seen {
+      guint frames = 0;
+      guint sum = 0;
+    } sent, came;
     const Pipeline client(
         "videotestsrc num-buffers=50 pattern=ball ! video/x-raw,format=I420,width=1280,height=720 "
         "! tee name=t  t. ! queue ! fakesink name=sent signal-handoffs=true sync=false  t. ! queue "
         "! " +
         scene.sink(std::string("role=client ") + words) + "  " + scene.src(words) +
         " ! fakesink name=came signal-handoffs=true sync=false");
-    struct Seen {
-      guint frames = 0;
-      guint sum = 0;
-    } sent, came;
     const auto see = +[](GstElement*, GstBuffer* buffer, GstPad*, gpointer data) {
       auto& seen = *static_cast<Seen*>(data);
       GstMapInfo map;

@@ -205,9 +205,9 @@ TEST(two_way_client_that_stops_in_mid_stream_is_not_an_error) {
 
 TEST(pausing_loses_nothing) {
   const Scene scene;
+  std::atomic<guint64> next{0};
   const Pipeline sender("videotestsrc ! " + scene.sink("name=sink wait-for-connection=true"));
   const Pipeline reader(scene.src("is-live=false name=src ! fakesink name=end"));
-  std::atomic<guint64> next{0};
   GstPad* pad = gst_element_get_static_pad(reader.element("end"), "sink");
   gst_pad_add_probe(
       pad, GST_PAD_PROBE_TYPE_BUFFER,
@@ -315,6 +315,9 @@ TEST(every_state_can_be_left_again) {
 TEST(sender_stops_while_it_waits_for_memory_to_greet_a_reader) {
   constexpr gsize kAll = 8 << 20;
   const Scene scene;
+  struct Gate {
+    std::atomic<bool> reached{false}, go{false};
+  } gate;
   const Harness sink(scene.sink("max-memory=" + std::to_string(kAll)));
   sink.push_event(gst_event_new_tag(
       gst_tag_list_new(GST_TAG_COMMENT, std::string(8192, 'x').c_str(), nullptr)));
@@ -325,9 +328,6 @@ TEST(sender_stops_while_it_waits_for_memory_to_greet_a_reader) {
   const auto held = holder.pull();
 
   // So that the one who pushes greets it, and not the one that it has come to.
-  struct Gate {
-    std::atomic<bool> reached{false}, go{false};
-  } gate;
   GstPad* pad = gst_element_get_static_pad(sink.element(), "sink");
   gst_pad_add_probe(
       pad, GST_PAD_PROBE_TYPE_BUFFER,

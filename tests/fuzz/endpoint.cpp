@@ -1,7 +1,10 @@
 // A peer of a whole Endpoint, server or client, with its thread: the handshake, what comes after it
 // in pieces with descriptors, and the hang-up.
 //
-// The first byte says which role ours has, and what is attached to it.
+// The first byte says which role ours has, what is attached to it, and whether payload lies in a
+// file. That one is there already: all of its tokens are zeros, and so are those that a peer must
+// know.
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -29,6 +32,7 @@ class User : public EndpointUser {
       auto took = lane.take(item_);
       if (!took) return link->hang_up(took.error().text);
       if (*took != ReceiveLane::Take::item) return;
+      fuzz::read(item_.memory);
       lane.give_back(item_.descriptor.ticket);
     }
   }
@@ -54,8 +58,10 @@ class User : public EndpointUser {
 // One side of the endpoint, for as long as an input lasts.
 class Attached {
  public:
-  Attached(const Endpoint::Key& key, Side side)
-      : side_(side), endpoint_(fuzz::must(Endpoint::attach(key, side, user_))) {
+  Attached(const Endpoint::Key& key, Side side, const std::string& file)
+      : side_(side), endpoint_(fuzz::must(Endpoint::attach(
+                         key, side, user_, file.empty() ? Wish::may : Wish::path, kDefaultMemory,
+                         file))) {
     fuzz::must(endpoint_->start(side, {}));
   }
   ~Attached() {
@@ -75,10 +81,21 @@ struct Directory {
     fuzz::check(mkdtemp(name.data()) != nullptr, "mkdtemp");
     directory = name;
     path = directory + "/link";
+    file = directory + "/file";
   }
   ~Directory() { std::filesystem::remove_all(directory); }
-  std::string directory, path;
+  std::string directory, path, file;
 };
+
+// Two pages for either side, as another link may have left it.
+void make_file(const std::string& path) {
+  constexpr off_t kSize = 5 * fuzz::kPage;
+  constexpr uint64_t kMagic = 0x6d6d61702d72676e;
+  const Fd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  fuzz::check(fd && ftruncate(fd.get(), 0) == 0 && ftruncate(fd.get(), kSize) == 0 &&
+                  pwrite(fd.get(), &kMagic, sizeof kMagic, 0) == sizeof kMagic,
+              "a file for the link");
+}
 
 void wait_for(int fd) {
   constexpr int kLongest = 20'000;  // ms
@@ -112,16 +129,18 @@ void talk(const Fd& socket, fuzz::Input& input) {
   read_all(socket.get());
 }
 
-void run(const std::string& path, fuzz::Input& input) {
+void run(const Directory& place, fuzz::Input& input) {
   const auto what = input.byte();
   const Role role = (what & 1) != 0 ? Role::client : Role::server;
-  const Endpoint::Key key{path, role, nullptr};
+  const Endpoint::Key key{place.path, role, nullptr};
   std::optional<Listener> listener;
-  if (role == Role::client) listener.emplace(fuzz::must(Listener::open(path, {})));
+  if (role == Role::client) listener.emplace(fuzz::must(Listener::open(place.path, {})));
+  const std::string file = (what & 8) != 0 ? place.file : "";
+  if (!file.empty()) make_file(file);
   std::optional<Attached> src, sink;
-  if ((what & 2) == 0) src.emplace(key, Side::src);
-  if ((what & 4) == 0 || !src) sink.emplace(key, Side::sink);
-  const Fd socket = listener ? accept_one(*listener) : fuzz::must(connect_to(path));
+  if ((what & 2) == 0) src.emplace(key, Side::src, file);
+  if ((what & 4) == 0 || !src) sink.emplace(key, Side::sink, file);
+  const Fd socket = listener ? accept_one(*listener) : fuzz::must(connect_to(place.path));
   talk(socket, input);
 }
 
@@ -131,7 +150,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const Directory place;
   const int before = fuzz::free_fd();
   fuzz::Input input(data, size);
-  run(place.path, input);
+  run(place, input);
   fuzz::check(fuzz::free_fd() == before, "no descriptor is left open");
   return 0;
 }

@@ -47,14 +47,14 @@ Out whole(const Message& greeting, size_t most) {
   return out;
 }
 
-// With a byte in front for endpoint.cpp: bit 0 tells a server from a client.
+// With a byte in front for endpoint.cpp: bit 0 tells a server from a client, `more` is of it, too.
 void add_conversation(const Corpus& corpus, const std::string& name, const Out& as_client,
-                      const Out& as_server) {
+                      const Out& as_server, uint8_t more = 0) {
   corpus.add("control", name, as_client);
   for (const bool ours_is_client : {false, true})
     for (const uint8_t attached : {0, 2, 4}) {
       Out out;
-      put(out, static_cast<uint8_t>(attached | (ours_is_client ? 1 : 0)));
+      put(out, static_cast<uint8_t>(attached | more | (ours_is_client ? 1 : 0)));
       const Out& said = ours_is_client ? as_server : as_client;
       out.insert(out.end(), said.begin(), said.end());
       corpus.add("endpoint", name + std::to_string(ours_is_client) + std::to_string(attached), out);
@@ -125,6 +125,36 @@ void add_inline(const Corpus& corpus) {
   });
 }
 
+// Payload in the file that endpoint.cpp makes.
+void add_in_file(const Corpus& corpus) {
+  constexpr uint8_t kInFile = 8;
+  constexpr size_t kFileSize = 5 * kPage;
+  const Wishes path{Wish::path, Wish::path};
+  // As a client said of the server's half, and the other way round.
+  const auto both = [&](const std::string& name, uint64_t server_offset, uint64_t client_offset,
+                        uint64_t size) {
+    Out client, server;
+    say(client, Hello{kVersion, {true, true}, path});
+    say(client, RegionFound{});
+    say(server,
+        Welcome{kVersion, {true, true}, path, decide(path, path), {kFileSize, kPage, {}, false, {}}});
+    for (const auto& [to, offset] : {std::pair(&client, server_offset), {&server, client_offset}}) {
+      Descriptor descriptor;
+      descriptor.size = size;
+      descriptor.offset = offset;
+      descriptor.ticket = 1;
+      say(*to, ItemBegins{descriptor, true, true});
+      say(*to, Lanes{true, true});
+    }
+    add_conversation(corpus, "file-" + name, client, server, kInFile);
+  };
+  both("good", 3 * kPage, kPage, 100);
+  both("all", 3 * kPage, kPage, 2 * kPage);
+  both("of-the-other", kPage, 3 * kPage, 100);
+  both("too-much", 3 * kPage, kPage, 2 * kPage + 1);
+  both("behind", ~uint64_t{0}, ~uint64_t{0}, 2);
+}
+
 void add_conversations(const Corpus& corpus) {
   const Hello hello{kVersion, {true, true}};
   const Welcome welcome{kVersion, {true, true}};
@@ -161,6 +191,7 @@ void add_conversations(const Corpus& corpus) {
     say(to, ArenaMade{1, kPage}, Kind::page);
   });
   add_inline(corpus);
+  add_in_file(corpus);
   Out old_client, old_server;
   say(old_client, Hello{kVersion + 1, {}}, Kind::half);
   say(old_server, Welcome{kVersion + 1, {}}, Kind::half);
