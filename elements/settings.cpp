@@ -4,6 +4,7 @@
 #include <cctype>
 
 #include "elements/top.h"
+#include "lib/vsock.h"
 
 using mmaplink::Endpoint;
 using mmaplink::Error;
@@ -36,7 +37,12 @@ namespace gstmmap {
 
 OnDisconnect Settings::resolved_on_disconnect() const {
   if (on_disconnect != OnDisconnect::automatic) return on_disconnect;
+  if (fd >= 0) return OnDisconnect::error;  // nobody else will ever come
   return role == Role::server ? OnDisconnect::none : OnDisconnect::error;
+}
+
+std::string Settings::place() const {
+  return fd >= 0 ? "descriptor " + std::to_string(fd) : socket_path.value_or("");
 }
 
 void install_common_properties(GObjectClass* klass, Role role) {
@@ -47,8 +53,9 @@ void install_common_properties(GObjectClass* klass, Role role) {
   g_object_class_install_property(
       klass, PROP_SOCKET_PATH,
       g_param_spec_string("socket-path", "Socket path",
-                          "Path of the control socket, where both processes meet (required; at "
-                          "most 107 bytes; to be set in NULL)",
+                          "Path of the control socket, where both processes meet (at most 107 "
+                          "bytes), or vsock:CID:PORT, between a virtual machine and its host (to "
+                          "be set in NULL; required, but for fd)",
                           nullptr, place));
   g_object_class_install_property(
       klass, PROP_ROLE,
@@ -80,7 +87,8 @@ void install_common_properties(GObjectClass* klass, Role role) {
   g_object_class_install_property(
       klass, PROP_ON_DISCONNECT,
       g_param_spec_enum("on-disconnect", "On disconnect",
-                        "What to do when the peer is gone without having sent EOS",
+                        "What to do when the peer is gone without having sent EOS (with fd, auto "
+                        "is error)",
                         gst_mmap_on_disconnect_get_type(),
                         static_cast<gint>(OnDisconnect::automatic), fixed));
   g_object_class_install_property(
@@ -108,6 +116,13 @@ void install_common_properties(GObjectClass* klass, Role role) {
                           "root; for a server also whom perms and group let in, for a client also "
                           "whoever serves in a directory that is not open to all)",
                           nullptr, fixed));
+  g_object_class_install_property(
+      klass, PROP_FD,
+      g_param_spec_int("fd", "Descriptor",
+                       "A connected stream socket in place of socket-path, such as one end of "
+                       "socketpair(2), for one link; it is duplicated from NULL to READY and stays "
+                       "the application's (default: none; to be set in NULL)",
+                       -1, G_MAXINT, -1, place));
   g_object_class_install_property(
       klass, PROP_STATS,
       g_param_spec_boxed("stats", "Statistics",
@@ -138,6 +153,9 @@ bool set_common_property(Settings& settings, guint id, const GValue* value) {
     case PROP_SOCKET_PATH:
       settings.socket_path.reset();
       if (const gchar* path = g_value_get_string(value)) settings.socket_path = path;
+      return true;
+    case PROP_FD:
+      settings.fd = g_value_get_int(value);
       return true;
     case PROP_ROLE:
       settings.role = static_cast<Role>(g_value_get_enum(value));
@@ -175,6 +193,9 @@ bool get_common_property(const Settings& settings, guint id, GValue* value) {
   switch (id) {
     case PROP_SOCKET_PATH:
       g_value_set_string(value, settings.socket_path ? settings.socket_path->c_str() : nullptr);
+      return true;
+    case PROP_FD:
+      g_value_set_int(value, settings.fd);
       return true;
     case PROP_ROLE:
       g_value_set_enum(value, static_cast<gint>(settings.role));
@@ -219,21 +240,39 @@ Status check_mmap(const std::string& word) {
 }
 
 Status check_settings(const Settings& settings) {
-  if (!settings.socket_path || settings.socket_path->empty())
+  const bool has_path = settings.socket_path && !settings.socket_path->empty();
+  if (has_path && settings.fd >= 0)
+    return Error{Failure::settings, "both socket-path and fd are set: there is one place to meet"};
+  if (!has_path && settings.fd < 0)
     return Error{Failure::settings,
                  "no socket-path is set: give both processes the same path, such as "
                  "socket-path=/tmp/camera"};
   if (auto good = check_mmap(settings.mmap); !good) return good;
   if (auto options = endpoint_options(settings); !options) return options.error();
+  if (!has_path) return mmaplink::ok();
+  if (mmaplink::is_vsock(*settings.socket_path) &&
+      !(settings.group.empty() && settings.allowed_uids.empty()))
+    return Error{Failure::settings, "a vsock knows no users: group and allowed-uids are nothing to "
+                                    "socket-path=" + *settings.socket_path};
   return mmaplink::check_socket_path(*settings.socket_path);
+}
+
+Status take_socket(Settings& settings) {
+  settings.given.reset();
+  if (settings.fd < 0) return mmaplink::ok();
+  auto given = mmaplink::given_socket(settings.fd);
+  if (!given) return given.error();
+  settings.given = std::move(*given);
+  return mmaplink::ok();
 }
 
 static bool matches(GstElement* element, GType type, const Settings& settings) {
   if (!G_TYPE_CHECK_INSTANCE_TYPE(element, type)) return false;
+  if (!settings.socket_path) return false;
   gchar* path = nullptr;
   gint role = 0;
   g_object_get(element, "socket-path", &path, "role", &role, nullptr);
-  const bool same = path != nullptr && settings.socket_path && *settings.socket_path == path &&
+  const bool same = path != nullptr && *settings.socket_path == path &&
                     role == static_cast<gint>(settings.role);
   g_free(path);
   return same;
@@ -258,8 +297,8 @@ static bool has_partner(GstIterator* iterator, GType type, const Settings& setti
 }
 
 Endpoint::Key endpoint_key(GstElement* self, const Settings& settings, GType partner) {
-  Endpoint::Key key{*settings.socket_path, settings.role, nullptr};
-  if (settings.role == Role::server) return key;
+  Endpoint::Key key{settings.place(), settings.role, nullptr, settings.given};
+  if (settings.role == Role::server || settings.given) return key;
   GstObject* bin = gst_object_get_parent(GST_OBJECT(self));
   if (bin == nullptr) return key;
   if (GST_IS_BIN(bin) && has_partner(gst_bin_iterate_elements(GST_BIN(bin)), partner, settings)) {

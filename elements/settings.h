@@ -4,6 +4,7 @@
 
 #include <gst/gst.h>
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -23,6 +24,8 @@ enum class OnDisconnect { automatic, none, eos, error };
 // READY, all else from READY to PAUSED.
 struct Settings {
   std::optional<std::string> socket_path;
+  int fd = -1;  // in place of it
+  std::shared_ptr<const mmaplink::GivenSocket> given;  // that is, from READY on
   mmaplink::Role role{};  // its element says
   std::string mmap = "auto";
   guint64 max_memory = mmaplink::kDefaultMemory;
@@ -35,6 +38,8 @@ struct Settings {
   guint max_clients = mmaplink::Endpoint::kMostClients;
 
   OnDisconnect resolved_on_disconnect() const;
+  // Where the elements meet, for a person.
+  std::string place() const;
 };
 
 enum CommonProperty : guint {
@@ -48,6 +53,7 @@ enum CommonProperty : guint {
   PROP_PERMS,
   PROP_GROUP,
   PROP_ALLOWED_UIDS,
+  PROP_FD,
   PROP_STATS,
   PROP_FIRST_OWN,
 };
@@ -66,6 +72,8 @@ mmaplink::Status check_mmap(const std::string& word);
 std::string file_of(const Settings& settings);
 // What must be right before the element can go to READY, and to PAUSED.
 mmaplink::Status check_settings(const Settings& settings);
+// From NULL to READY: takes the socket that `fd` says.
+mmaplink::Status take_socket(Settings& settings);
 
 // By an element that goes to PAUSED: what has been set since it went to READY.
 template <class All>
@@ -74,6 +82,8 @@ mmaplink::Status read_again(GstElement* element, const All& settings, All& activ
   All now = settings;
   GST_OBJECT_UNLOCK(element);
   now.socket_path = active.socket_path;
+  now.fd = active.fd;
+  now.given = active.given;
   now.role = active.role;
   active = std::move(now);
   return check_settings(active);

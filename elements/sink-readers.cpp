@@ -65,10 +65,10 @@ void Sink::warn_of_missing_side(const Link& link) {
   const bool wants_back = endpoint_->is_attached(Side::src);
   if (!lanes.receives)
     GST_WARNING_OBJECT(element_, "the server on %s has no mmapsrc yet: waiting for it",
-                       active_.socket_path->c_str());
+                       active_.place().c_str());
   else if (wants_back && !lanes.sends)
     GST_WARNING_OBJECT(element_, "the server on %s has no mmapsink yet: waiting for it",
-                       active_.socket_path->c_str());
+                       active_.place().c_str());
 }
 
 // A peer that wants to read is one of the readers when the worker has greeted it. Returns how
@@ -119,7 +119,7 @@ void Sink::on_disconnected(const std::shared_ptr<Link>& link, const Error& why) 
 
 void Sink::on_waiting() {
   GST_ELEMENT_INFO(element_, RESOURCE, NOT_FOUND,
-                   ("Waiting for a server on %s.", active_.socket_path->c_str()), (nullptr));
+                   ("Waiting for a server on %s.", active_.place().c_str()), (nullptr));
 }
 
 void Sink::on_refused(const Error& why) {
@@ -190,7 +190,7 @@ bool Sink::take_flow(const std::shared_ptr<Link>& link, Reader& reader,
   }
   if (flow->flow != GST_FLOW_EOS && !said)
     post_error(element(),
-               Error{Failure::refused, "the pipeline of the server on " + *active_.socket_path +
+               Error{Failure::refused, "the pipeline of the server on " + active_.place() +
                                            " stopped: " + gst_flow_get_name(flow->flow)});
   return true;
 }

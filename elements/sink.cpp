@@ -49,7 +49,9 @@ bool Sink::open() {
   GST_OBJECT_LOCK(element_);
   active_ = settings;
   GST_OBJECT_UNLOCK(element_);
-  if (auto good = check_settings(active_); !good) {
+  auto good = check_settings(active_);
+  if (good) good = take_socket(active_);
+  if (!good) {
     post_error(element(), good.error());
     return false;
   }

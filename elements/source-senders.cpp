@@ -43,7 +43,7 @@ void Source::on_lanes(const std::shared_ptr<Link>& link) {
   const auto lanes = link->peer_lanes();
   if (active_.role == mmaplink::Role::client && lanes.receives && !lanes.sends)
     GST_WARNING_OBJECT(element_, "the server on %s has no mmapsink yet: waiting for it",
-                       active_.socket_path->c_str());
+                       active_.place().c_str());
   kick_.kick();
 }
 
@@ -77,7 +77,7 @@ void Source::on_disconnected(const std::shared_ptr<Link>& link, const Error& why
 
 void Source::on_waiting() {
   GST_ELEMENT_INFO(element_, RESOURCE, NOT_FOUND,
-                   ("Waiting for a server on %s.", active_.socket_path->c_str()), (nullptr));
+                   ("Waiting for a server on %s.", active_.place().c_str()), (nullptr));
 }
 
 void Source::on_refused(const Error& why) {

@@ -56,7 +56,9 @@ bool Source::open() {
   GST_OBJECT_LOCK(element_);
   active_ = settings;
   GST_OBJECT_UNLOCK(element_);
-  if (auto good = check_settings(active_); !good) {
+  auto good = check_settings(active_);
+  if (good) good = take_socket(active_);
+  if (!good) {
     post_error(element_, good.error());
     return false;
   }
@@ -283,7 +285,7 @@ std::optional<Error> Source::why_lost() const {
     if (connection.link == current_ && connection.lost) return *connection.lost;
   if (!current_->alive()) return std::nullopt;
   return Error{Failure::gone, "process " + std::to_string(current_->peer().pid) + " on " +
-                                  *active_.socket_path + " stopped sending"};
+                                  active_.place() + " stopped sending"};
 }
 
 // Nothing more comes over the current link, and no EOS came.
@@ -329,7 +331,7 @@ void Source::break_off(const std::string& why) {
   GST_WARNING_OBJECT(element_, "hanging up: %s", why.c_str());
   current_->hang_up(why);
   finish(Error{Failure::protocol, "hung up on process " + std::to_string(current_->peer().pid) +
-                                      " on " + *active_.socket_path + ": " + why});
+                                      " on " + active_.place() + ": " + why});
 }
 
 void Source::tell_flow(GstFlowReturn flow) {

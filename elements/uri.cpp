@@ -50,7 +50,8 @@ GParamSpec* property_of(GObjectClass* klass, const char* name) {
   GParamSpec* spec = g_object_class_find_property(klass, name);
   // Not those of its parents, and no other spelling, or a key might be there twice.
   const bool usable = spec != nullptr && spec->owner_type == G_TYPE_FROM_CLASS(klass) &&
-                      (spec->flags & G_PARAM_WRITABLE) != 0 && strcmp(spec->name, name) == 0;
+                      (spec->flags & G_PARAM_WRITABLE) != 0 && strcmp(spec->name, name) == 0 &&
+                      strcmp(name, "fd") != 0;  // the URI has a path
   return usable ? spec : nullptr;
 }
 

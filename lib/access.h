@@ -15,7 +15,10 @@ namespace mmaplink {
 struct Peer {
   pid_t pid = 0;  // 0 where it is in another pid namespace; never decides who may what
   uid_t uid = 0;
+  std::string place = {};  // of one on another machine, which has neither: "vsock CID 3"
 };
+// As uid of such a one.
+inline constexpr uid_t kNoUid = static_cast<uid_t>(-1);
 std::string name_of(const Peer& peer);
 
 struct Access {

@@ -37,6 +37,7 @@ class Channel {
   explicit Channel(Fd socket);
 
   int fd() const { return socket_.get(); }
+  const Fd& socket() const { return socket_; }
 
   // `keep` owns the descriptor until it is sent. A peer that reads nothing is an error in the end.
   Status send(const Message& message, int fd = -1, std::shared_ptr<const void> keep = nullptr);

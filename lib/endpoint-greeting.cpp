@@ -28,38 +28,69 @@ bool Endpoint::may_change(const Error& why) {
 
 void Endpoint::try_connect() {
   next_try_ = Clock::now() + kTryAgain;
-  auto socket = connect_to(key_.path);
+  auto socket = key_.given ? key_.given->fd.duplicate() : connect_to(key_.path);
   if (!socket) {
     if (may_change(socket.error())) return;
     fail_to_connect(socket.error());
     return;
   }
-  auto peer = peer_of(*socket);
-  if (!peer) return fail(peer.error());
-  if (auto may = may_serve(access(), *peer, key_.path); !may) return fail(may.error());
-  Connection connection;
-  const Hello hello{kVersion, lanes_told(connection), wishes()};
-  std::shared_ptr<SealedMemory> half;
-  if (carries_fd(hello)) {
-    auto made = Link::make_half();
-    if (!made) return fail_to_connect(made.error());
-    half = std::move(*made);
-  }
   const int fd = socket->get();
-  if (auto watched = watch(fd); !watched) return fail_to_connect(watched.error());
-  connection.channel = make_channel(std::move(*socket));
+  if (!is_connected(*socket)) {
+    if (auto watched = watch(fd); !watched) return fail_to_connect(watched.error());
+    Connection connection;
+    connection.channel = make_channel(std::move(*socket));
+    connection.is_on_its_way = true;
+    connection.greets_by = Clock::now() + kGreeting;
+    connections_.emplace(fd, std::move(connection));
+    return;
+  }
+  auto good = admit(std::move(*socket));
+  if (good) good = greet_server(fd);
+  if (good) return;
+  connections_.erase(fd);
+  fail_to_connect(good.error());
+}
+
+// As a client, the first word. An error leaves the connection to the caller.
+Status Endpoint::greet_server(int fd) {
+  Connection& connection = connections_.at(fd);
+  const Fd& socket = connection.channel->socket();
+  if (std::exchange(connection.is_on_its_way, false)) {
+    if (auto there = connection_of(socket, key_.path); !there) return there;
+    if (!is_connected(socket)) {
+      connection.is_on_its_way = true;
+      return ok();
+    }
+    auto peer = peer_of(socket);
+    if (!peer) return peer.error();
+    connection.peer = *peer;
+  }
+  if (!key_.given)
+    if (auto may = may_serve(access(), connection.peer, key_.path); !may) return may;
+  auto wishes = wishes_over(connection);
+  if (!wishes) return wishes.error();
+  const Hello hello{kVersion, lanes_told(connection), *wishes};
+  if (carries_fd(hello)) {
+    auto half = Link::make_half();
+    if (!half) return half.error();
+    connection.half = std::move(*half);
+  }
   connection.wishes = hello.wishes;
   connection.file = file();
-  connection.half = half;
-  connection.peer = *peer;
-  connection.greets_by = Clock::now() + kGreeting;
-  const auto said = connection.channel->send(hello, half ? half->fd.get() : -1, half);
-  connections_.emplace(fd, std::move(connection));
-  if (!said) drop(fd, said.error());
+  const auto& half = connection.half;
+  return connection.channel->send(hello, half ? half->fd.get() : -1, half);
+}
+
+// What is wished, as far as that socket lets it be.
+Result<Wishes> Endpoint::wishes_over(const Connection& connection) const {
+  if (passes_descriptors(connection.channel->socket())) return wishes();
+  return far_wishes(wishes(), key_.role);
 }
 
 Status Endpoint::may_enter(const Connection& connection) const {
-  if (auto may = may_connect(access(), connection.peer); !may) return may;
+  // Who has given us the socket answers for its other end, but for those that are listed.
+  if (const Access rules = access(); !key_.given || rules.uids)
+    if (auto may = may_connect(rules, connection.peer); !may) return may;
   // A source reads one stream: an endpoint that has one serves one client.
   if (side(Side::src).user != nullptr)
     for (const auto& [fd, other] : connections_)
@@ -85,7 +116,7 @@ Status Endpoint::greet_client(Connection& connection, const Hello& hello, const 
                                        " of the link, the client version " +
                                        std::to_string(hello.version)};
   if (auto may = may_enter(connection); !may) return may;
-  const Wishes own = wishes();
+  const Wishes own = *wishes_over(connection);  // as a server, never an error
   Welcome welcome{kVersion, lanes_told(connection), own, decide(hello.wishes, own)};
   if (welcome.mapped.in_file) {
     uint64_t half = 0;

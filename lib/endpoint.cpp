@@ -49,7 +49,7 @@ bool Endpoint::has_settled_otherwise(Side which, Wish wish) const {
     const Wishes& made_for = one.second.wishes;
     const Wish made = which == Side::sink ? made_for.send : made_for.receive;
     // A file is for both sides, whichever names it.
-    return made != wish && (made != Wish::path || wish == Wish::path);
+    return made != wish && made != Wish::far && (made != Wish::path || wish == Wish::path);
   });
 }
 
@@ -98,10 +98,11 @@ Result<std::shared_ptr<Endpoint>> Endpoint::attach(const Key& key, Side side, En
   auto& known = registry()[key];
   auto endpoint = known.lock();
   if (endpoint && endpoint->is_attached(side)) {
+    const std::string other =
+        std::string("another ") + (side == Side::sink ? "mmapsink" : "mmapsrc") + " of this process ";
+    if (key.given) return Error{Failure::busy, other + "has " + key.path + " already"};
     if (key.role == Role::server)
-      return Error{Failure::busy,
-                   std::string("another ") + (side == Side::sink ? "mmapsink" : "mmapsrc") +
-                       " of this process is already the server on socket-path " + key.path};
+      return Error{Failure::busy, other + "is already the server on socket-path " + key.path};
     endpoint = std::make_shared<Endpoint>(key);
   } else if (endpoint && key.role == Role::client && endpoint->has_settled_otherwise(side, wish)) {
     endpoint = std::make_shared<Endpoint>(key);
@@ -145,8 +146,9 @@ Endpoint::~Endpoint() = default;
 
 // What it takes to listen or to connect.
 Status Endpoint::open(const Options& options) {
-  if (auto good = check_socket_path(key_.path); !good) return good;
-  if (key_.role == Role::server) {
+  if (!key_.given)
+    if (auto good = check_socket_path(key_.path); !good) return good;
+  if (key_.role == Role::server && !key_.given) {
     auto listener = Listener::open(key_.path, options.access);
     if (!listener) return listener.error();
     listener_.emplace(std::move(*listener));
@@ -161,7 +163,9 @@ Status Endpoint::open(const Options& options) {
   said_full_ = false;
   accepts_again_ = Deadline::max();
   want_connection();
-  return ok();
+  if (!key_.given || key_.role == Role::client) return ok();
+  auto socket = key_.given->fd.duplicate();
+  return socket ? admit(std::move(*socket)) : Status(socket.error());
 }
 
 void Endpoint::want_connection() {
@@ -180,6 +184,7 @@ Access Endpoint::access() const {
 }
 
 void Endpoint::close() {
+  connections_.clear();
   listener_.reset();
   epoll_.reset();
   wake_.reset();
@@ -250,7 +255,6 @@ void Endpoint::stop(Side which) {
     // Whoever still has the link must not keep the peer waiting.
     connection.channel->shut_down();
   }
-  connections_.clear();
   close();
 }
 
@@ -313,7 +317,7 @@ void Endpoint::run() {
       for (auto& [fd, connection] : connections_) {
         // What one thread left behind another's message may have sent off.
         if (connection.link) connection.link->pump();
-        const bool writes = connection.channel->wants_to_write();
+        const bool writes = connection.is_on_its_way || connection.channel->wants_to_write();
         if (writes == connection.watches_writing) continue;
         connection.watches_writing = writes;
         watch_again(fd, EPOLLIN | EPOLLRDHUP | (writes ? uint32_t{EPOLLOUT} : 0u));
@@ -401,20 +405,24 @@ void Endpoint::accept_clients() {
     }
     if (!*socket) return;
     said_full_ = false;
-    auto peer = peer_of(*socket);
-    const int fd = socket->get();
-    if (!peer || connections_.size() >= kMostConnections) continue;
-    if (auto watched = watch(fd); !watched) {
-      tell_refused(watched.error());
-      continue;
-    }
-    Connection connection;
-    connection.channel = make_channel(std::move(*socket));
-    connection.peer = *peer;
-    connection.greets_by = Clock::now() + kGreeting;
-    connections_.emplace(fd, std::move(connection));
+    if (connections_.size() >= kMostConnections) continue;
+    if (auto admitted = admit(std::move(*socket)); !admitted) tell_refused(admitted.error());
     make_room_for_greetings();
   }
+}
+
+// Who is about to greet us.
+Status Endpoint::admit(Fd socket) {
+  auto peer = peer_of(socket);
+  const int fd = socket.get();
+  if (!peer) return peer.error();
+  if (auto watched = watch(fd); !watched) return watched;
+  Connection connection;
+  connection.channel = make_channel(std::move(socket));
+  connection.peer = *peer;
+  connection.greets_by = Clock::now() + kGreeting;
+  connections_.emplace(fd, std::move(connection));
+  return ok();
 }
 
 // Connections that say nothing must not keep out those who do: the oldest goes. A good client
@@ -440,6 +448,11 @@ void Endpoint::serve(int fd, bool writable_only) {
   const auto found = connections_.find(fd);
   if (found == connections_.end()) return;
   Connection& connection = found->second;
+  if (connection.is_on_its_way) {
+    auto good = greet_server(fd);
+    if (!good) drop(fd, good.error());
+    return;
+  }
   if (auto sent = connection.channel->flush(); !sent) return drop(fd, sent.error());
   if (connection.link) connection.link->pump();
   if (writable_only) return;
@@ -537,8 +550,10 @@ void Endpoint::drop(int fd, const Error& why) {
                              ? Error{Failure::protocol, "hung up on " + name_of(connection.peer) +
                                                             " on " + key_.path + ": " + *own_reason}
                              : why;
-    if (key_.role == Role::client && !again) wants_connection_ = false;
+    if (!again || key_.given) wants_connection_ = false;
     each_user([&](EndpointUser& user) { user.on_disconnected(connection.link, reason); });
+  } else if (key_.given) {
+    fail(why);
   } else if (key_.role == Role::server) {
     // One that only tried whether somebody is there has said nothing.
     if (why.failure == Failure::gone) return;
@@ -546,7 +561,8 @@ void Endpoint::drop(int fd, const Error& why) {
                                          std::to_string(connection.peer.uid) + ") on " + key_.path +
                                          ": " + why.text};
     tell_refused(refused);
-  } else if ((!again || why.failure == Failure::settings) && why.failure != Failure::gone) {
+  } else if ((!again || why.failure == Failure::settings) && why.failure != Failure::gone &&
+             why.failure != Failure::not_found) {
     fail(why);
   }
 }

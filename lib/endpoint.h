@@ -52,11 +52,16 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
  public:
   // Elements that share a link have equal keys. `group` is the bin or pipeline that a pair of
   // client elements has in common, nullptr for the process; a server has one endpoint per path.
+  // With a socket that was given there is one link, and `path` is for a person.
   struct Key {
     std::string path;
     Role role = Role::client;
     const void* group = nullptr;
-    auto tie() const { return std::tie(path, role, group); }
+    std::shared_ptr<const GivenSocket> given = nullptr;
+    auto tie() const {
+      return std::tuple(given ? given->inode : 0, role, given ? nullptr : group,
+                        given ? std::string() : path);
+    }
     friend bool operator<(const Key& a, const Key& b) { return a.tie() < b.tie(); }
   };
   static constexpr size_t kMostClients = 1024;
@@ -116,6 +121,7 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
     Peer peer;
     Deadline greets_by = Deadline::max();
     Allowance messages{kMessagesPerSecond, 2 * kMessagesPerSecond};
+    bool is_on_its_way = false;  // as a client: not connected yet
     bool watches_writing = false;
     bool told_receives = false;  // that a source is here, ever
   };
@@ -132,8 +138,10 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   Deadline next_deadline();
   void check_deadlines();
   void accept_clients();
+  Status admit(Fd socket);
   void make_room_for_greetings();
   void try_connect();
+  Status greet_server(int fd);
   bool may_change(const Error& why);
   bool handle(Connection& connection, Channel::Received received);
   Status greet_client(Connection& connection, const Hello& hello, const Fd& fd);
@@ -151,6 +159,7 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   Lanes own_lanes() const;
   Lanes lanes_told(Connection& connection) const;
   Wishes wishes() const;
+  Result<Wishes> wishes_over(const Connection& connection) const;
   const std::string& file() const;
   User nobody(Side which) const;
   bool has_settled_otherwise(Side which, Wish wish) const;

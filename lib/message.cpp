@@ -75,7 +75,7 @@ class Reader {
   Wishes get_wishes() {
     const auto get_one = [this] {
       const auto wish = get<uint32_t>();
-      if (wish > static_cast<uint32_t>(Wish::path)) broken_ = true;
+      if (wish > static_cast<uint32_t>(Wish::last)) broken_ = true;
       return static_cast<Wish>(wish);
     };
     const Wish send = get_one();
@@ -113,7 +113,9 @@ std::string printable(std::span<const std::byte> bytes) {
   return text;
 }
 
-bool may_be_mapped(Wish wish) { return wish != Wish::no && wish != Wish::path; }
+bool may_be_mapped(Wish wish) {
+  return wish != Wish::no && wish != Wish::path && wish != Wish::far;
+}
 
 }  // namespace
 

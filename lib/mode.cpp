@@ -7,6 +7,7 @@ namespace {
 bool is_mapped(Wish client, Wish server) {
   if (client == Wish::path || server == Wish::path) return false;
   if (client == Wish::no || server == Wish::no) return false;
+  if (client == Wish::far || server == Wish::far) return false;
   return client != Wish::if_asked || server == Wish::must;
 }
 
@@ -18,6 +19,8 @@ Mode mode_of(Role role, Wish ours, Wish theirs) {
   if (ours == Wish::path && theirs == Wish::path) return {false, "both sides name a file", true};
   if (ours == Wish::path) return {false, "mmap is a path here, and none at the peer"};
   if (theirs == Wish::path) return {false, "mmap is a path at the peer, and none here"};
+  if (ours == Wish::far || theirs == Wish::far)
+    return {false, "no descriptor goes over this kind of socket"};
   if (ours == Wish::no) return {false, "mmap is set to that here"};
   if (theirs == Wish::no) return {false, "mmap is set to that at the peer"};
   return {false, "with mmap=auto a client is read from only by a server with mmap=yes"};
@@ -37,6 +40,15 @@ Result<Wishes> parse_mode(std::string_view word, Role role) {
   return Error{Failure::settings,
                "the value in mmap=" + std::string(word) +
                    " is none of: auto, yes, both, no, read, write, or an absolute path"};
+}
+
+Result<Wishes> far_wishes(Wishes own, Role role) {
+  if (own.send == Wish::path) return own;
+  if (role == Role::client && (own.send == Wish::must || own.receive == Wish::must))
+    return Error{Failure::settings,
+                 "nothing can be mapped as mmap asks for here: no descriptor goes over this kind of "
+                 "socket; set mmap to the path of a file that both sides have, or to auto"};
+  return Wishes{Wish::far, Wish::far};
 }
 
 Mapped decide(Wishes client, Wishes server) {

@@ -20,6 +20,8 @@ enum class Wish : uint32_t {
   may,       // mapped where the other side lets us
   must,      // as a client mapped or nothing; as a server announced to clients
   path,      // of both directions or none: in a file that both sides open
+  far,       // inline: no descriptor can be handed over
+  last = far,
 };
 
 struct Wishes {
@@ -33,6 +35,10 @@ enum class Role { server, client };
 // auto, yes, both, no, read, write, or an absolute path. Failure::settings for any other, naming
 // them.
 Result<Wishes> parse_mode(std::string_view word, Role role);
+
+// The same, on a socket that no descriptor goes over. Failure::settings where one is to be mapped in
+// any case.
+Result<Wishes> far_wishes(Wishes own, Role role);
 
 // What comes of it: by a true direction is mapped.
 struct Mapped {

@@ -12,6 +12,8 @@ namespace {
 
 constexpr uint32_t kPercentilesEvery = 64;  // items
 constexpr int kMostTries = 1000;
+// Nobody has sent as many: ours must not come round.
+constexpr uint64_t kMostIndex = ~uint64_t{0} / 2;
 constexpr uint64_t kMostPopulated = 1 << 30;
 constexpr uint64_t kMostSkipped = 2 * kSlots;
 Error wrong(const char* text) { return Error{Failure::protocol, text}; }
@@ -119,7 +121,7 @@ Result<uint64_t> BasicReceiveLane<Words>::behind() {
     const uint64_t revoked = Words::load(peer_.revoked, std::memory_order_acquire);
     head = Words::load(peer_.head, std::memory_order_acquire);
     if (Words::load(peer_.revoked, std::memory_order_acquire) != revoked) continue;
-    if (revoked < index_ || revoked > head || head - revoked > kSlots) break;
+    if (revoked < index_ || revoked > head || head - revoked > kSlots || head > kMostIndex) break;
     // What was written over was never claimed by us, and is freed by the sender.
     index_ = std::max(index_, head - kSlots);
     return head - index_;

@@ -5,12 +5,16 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+// behind <sys/socket.h>, which it needs
+#include <linux/vm_sockets.h>
 
 #include <cerrno>
 #include <chrono>
 #include <thread>
 
+#include "lib/passed_sockets.h"
 #include "lib/system.h"
+#include "lib/vsock.h"
 
 namespace mmaplink {
 
@@ -79,6 +83,10 @@ std::string directory_of(const std::string& path) {
 
 Status check_socket_path(const std::string& path) {
   if (path.empty()) return Error{Failure::settings, "no socket-path is set"};
+  if (is_vsock(path)) {
+    auto address = parse_vsock(path);
+    return address ? ok() : Status(address.error());
+  }
   if (path.size() > kMostPath)
     return Error{Failure::settings, "the socket-path is " + std::to_string(path.size()) +
                                         " bytes long; a socket's path has at most " +
@@ -109,13 +117,19 @@ Status check_socket_path(const std::string& path) {
 
 Result<Listener> Listener::open(const std::string& path, const Access& access) {
   if (auto good = check_socket_path(path); !good) return good.error();
+  auto passed = passed_listener(path);
+  if (passed && !*passed && is_vsock(path)) passed = listen_on_vsock(path);
+  if (!passed) return passed.error();
+  Listener made;
+  made.path_ = path;
+  made.fd_ = std::move(*passed);
+  if (made.fd_) return made;
   const std::string name = directory_of(path);
   const Fd directory(sys::open(name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!directory) return system_error(errno, "directory " + name);
   if (auto locked = lock_directory(directory, name); !locked) return locked.error();
   if (auto clear = clear_leftover(path); !clear) return clear.error();
 
-  Listener made;
   made.fd_ = unix_socket();
   if (!made.fd_) return system_error(errno, "socket");
   const sockaddr_un address = address_of(path);
@@ -127,7 +141,7 @@ Result<Listener> Listener::open(const std::string& path, const Access& access) {
     return system_error(errno, "the socket-path " + path);
   struct stat st {};
   if (lstat(path.c_str(), &st) != 0) return system_error(errno, path);
-  made.path_ = path;  // removed from here on, whatever fails
+  made.made_ = true;  // removed from here on, whatever fails
   made.device_ = st.st_dev;
   made.inode_ = st.st_ino;
   if (auto set = made.set_access(access); !set) return set.error();
@@ -136,6 +150,7 @@ Result<Listener> Listener::open(const std::string& path, const Access& access) {
 }
 
 Status Listener::set_access(const Access& access) const {
+  if (!made_) return ok();
   // Only root gives a file to a group that it is not in itself.
   if (access.group && lchown(path_.c_str(), static_cast<uid_t>(-1), *access.group) != 0) {
     const int code = errno;
@@ -154,7 +169,7 @@ Status Listener::set_access(const Access& access) const {
 }
 
 Listener::~Listener() {
-  if (!fd_) return;
+  if (!fd_ || !made_) return;
   struct stat st {};
   if (lstat(path_.c_str(), &st) == 0 && st.st_dev == device_ && st.st_ino == inode_)
     unlink(path_.c_str());
@@ -169,6 +184,7 @@ Result<Fd> Listener::accept() {
 
 Result<Fd> connect_to(const std::string& path) {
   if (auto good = check_socket_path(path); !good) return good.error();
+  if (is_vsock(path)) return connect_to_vsock(path);
   Fd fd = unix_socket();
   if (!fd) return system_error(errno, "socket");
   if (connect_fd(fd, path)) return fd;
@@ -183,7 +199,61 @@ Result<Fd> connect_to(const std::string& path) {
   return error;
 }
 
+bool is_connected(const Fd& socket) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  return getpeername(socket.get(), reinterpret_cast<sockaddr*>(&address), &size) == 0;
+}
+
+Status connection_of(const Fd& socket, const std::string& path) {
+  int code = 0;
+  socklen_t size = sizeof code;
+  if (getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &code, &size) != 0) code = errno;
+  if (code == 0) return ok();
+  // Nobody listens, or nobody is there: maybe later.
+  if (code == ECONNRESET || code == ECONNREFUSED || code == ETIMEDOUT || code == EHOSTUNREACH)
+    return Error{Failure::not_found, "no server on " + path};
+  return system_error(code, "connecting to " + path);
+}
+
+Result<std::shared_ptr<const GivenSocket>> given_socket(int fd) {
+  const std::string name = "descriptor " + std::to_string(fd);
+  auto given = std::make_shared<GivenSocket>();
+  given->fd = Fd(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  given->name = name;
+  struct stat st {};
+  if (!given->fd || fstat(given->fd.get(), &st) != 0) {
+    Error error = system_error(errno, "the property fd, " + name);
+    error.failure = Failure::settings;
+    return error;
+  }
+  given->inode = st.st_ino;
+  int type = 0;
+  socklen_t size = sizeof type;
+  if (getsockopt(given->fd.get(), SOL_SOCKET, SO_TYPE, &type, &size) != 0 || type != SOCK_STREAM ||
+      !is_connected(given->fd))
+    return Error{Failure::settings, "the property fd, " + name +
+                                        ", is no connected stream socket, such as of "
+                                        "socketpair(AF_UNIX, SOCK_STREAM, …)"};
+  return std::shared_ptr<const GivenSocket>(std::move(given));
+}
+
+bool passes_descriptors(const Fd& socket) {
+  int domain = 0;
+  socklen_t size = sizeof domain;
+  return getsockopt(socket.get(), SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX;
+}
+
 Result<Peer> peer_of(const Fd& socket) {
+  if (!passes_descriptors(socket) && socket) {
+    sockaddr_storage address{};
+    socklen_t size = sizeof address;
+    if (getpeername(socket.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0)
+      return system_error(errno, "address of the peer");
+    if (address.ss_family != AF_VSOCK) return Peer{0, kNoUid, "another machine"};
+    const auto cid = reinterpret_cast<const sockaddr_vm&>(address).svm_cid;
+    return Peer{0, kNoUid, "vsock CID " + std::to_string(cid)};
+  }
   ucred credentials{};
   socklen_t size = sizeof credentials;
   if (getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0)

@@ -62,6 +62,16 @@ void a_withdrawal_that_explains_nothing_is_refused() {
   }
 }
 
+// Found by a fuzzer: all was withdrawn up to there, and our own index came round with the next.
+void a_write_index_near_the_end_of_numbers_is_refused() {
+  for (const uint64_t head : {~uint64_t{0}, uint64_t{1} << 63}) {
+    Lane lane;
+    lane.sender_half().revoked = head;
+    lane.sender_half().head = head;
+    g_assert_true(refused(lane, "the peer's write index left the ring"));
+  }
+}
+
 // The difference of the two is small there too, and would take our own index round.
 void a_write_index_that_goes_back_is_refused() {
   for (const uint64_t head : {uint64_t{0}, uint64_t{9}}) {
@@ -337,6 +347,8 @@ int main(int argc, char** argv) {
         a_write_index_out_of_the_ring_is_refused},
        {"/receive-lane/a-withdrawal-that-explains-nothing-is-refused",
         a_withdrawal_that_explains_nothing_is_refused},
+       {"/receive-lane/a-write-index-near-the-end-of-numbers-is-refused",
+        a_write_index_near_the_end_of_numbers_is_refused},
        {"/receive-lane/a-write-index-that-goes-back-is-refused",
         a_write_index_that_goes_back_is_refused},
        {"/receive-lane/withdrawing-too-much-skips-items", withdrawing_too_much_skips_items},

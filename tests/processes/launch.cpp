@@ -64,6 +64,30 @@ TEST(client_first) {
   fail_unless_equals_int(frames_in_file(stage), 90);
 }
 
+// As by systemd: the socket is there before the server, and after it.
+TEST(server_that_its_socket_starts) {
+  const Stage stage;
+  const std::string starter =
+      "import os, socket, sys\n"
+      "s = socket.socket(socket.AF_UNIX)\n"
+      "s.bind(sys.argv[1])\n"
+      "s.listen()\n"
+      "print('listens', flush=True)\n"
+      "os.dup2(s.fileno(), 3)\n"
+      "os.set_inheritable(3, True)\n"
+      "os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()))\n"
+      "os.execvp(sys.argv[2], sys.argv[2:])\n";
+  Process::Words words{"python3", "-c", starter, stage.path()};
+  for (const auto& word : launch(server_line(stage, kQuick))) words.push_back(word);
+  Process server(words);
+  server.wait_line("listens");
+  Process client(launch(client_line(stage, kShort)));
+  client.wait_good();
+  server.wait_good();
+  fail_unless_equals_int(frames_in_file(stage), 90);
+  fail_unless(std::filesystem::remove(stage.path()), "the socket is gone, which others had made");
+}
+
 TEST(interrupt_at_the_client_ends_both) {
   const Stage stage;
   Process server(launch(server_line(stage, kQuick)));
