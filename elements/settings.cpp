@@ -252,8 +252,10 @@ Status check_settings(const Settings& settings) {
   if (!has_path) return mmaplink::ok();
   if (mmaplink::is_vsock(*settings.socket_path) &&
       !(settings.group.empty() && settings.allowed_uids.empty()))
-    return Error{Failure::settings, "a vsock knows no users: group and allowed-uids are nothing to "
-                                    "socket-path=" + *settings.socket_path};
+    return Error{Failure::settings,
+                 "a vsock knows no users: group and allowed-uids are nothing to "
+                 "socket-path=" +
+                     *settings.socket_path};
   return mmaplink::check_socket_path(*settings.socket_path);
 }
 
@@ -272,8 +274,8 @@ static bool matches(GstElement* element, GType type, const Settings& settings) {
   gchar* path = nullptr;
   gint role = 0;
   g_object_get(element, "socket-path", &path, "role", &role, nullptr);
-  const bool same = path != nullptr && *settings.socket_path == path &&
-                    role == static_cast<gint>(settings.role);
+  const bool same =
+      path != nullptr && *settings.socket_path == path && role == static_cast<gint>(settings.role);
   g_free(path);
   return same;
 }

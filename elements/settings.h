@@ -24,9 +24,9 @@ enum class OnDisconnect { automatic, none, eos, error };
 // READY, all else from READY to PAUSED.
 struct Settings {
   std::optional<std::string> socket_path;
-  int fd = -1;  // in place of it
+  int fd = -1;                                         // in place of it
   std::shared_ptr<const mmaplink::GivenSocket> given;  // that is, from READY on
-  mmaplink::Role role{};  // its element says
+  mmaplink::Role role{};                               // its element says
   std::string mmap = "auto";
   guint64 max_memory = mmaplink::kDefaultMemory;
   GstClockTime connection_timeout = GST_CLOCK_TIME_NONE;

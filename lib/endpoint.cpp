@@ -98,8 +98,8 @@ Result<std::shared_ptr<Endpoint>> Endpoint::attach(const Key& key, Side side, En
   auto& known = registry()[key];
   auto endpoint = known.lock();
   if (endpoint && endpoint->is_attached(side)) {
-    const std::string other =
-        std::string("another ") + (side == Side::sink ? "mmapsink" : "mmapsrc") + " of this process ";
+    const std::string other = std::string("another ") +
+                              (side == Side::sink ? "mmapsink" : "mmapsrc") + " of this process ";
     if (key.given) return Error{Failure::busy, other + "has " + key.path + " already"};
     if (key.role == Role::server)
       return Error{Failure::busy, other + "is already the server on socket-path " + key.path};

@@ -45,9 +45,10 @@ Result<Wishes> parse_mode(std::string_view word, Role role) {
 Result<Wishes> far_wishes(Wishes own, Role role) {
   if (own.send == Wish::path) return own;
   if (role == Role::client && (own.send == Wish::must || own.receive == Wish::must))
-    return Error{Failure::settings,
-                 "nothing can be mapped as mmap asks for here: no descriptor goes over this kind of "
-                 "socket; set mmap to the path of a file that both sides have, or to auto"};
+    return Error{
+        Failure::settings,
+        "nothing can be mapped as mmap asks for here: no descriptor goes over this kind of "
+        "socket; set mmap to the path of a file that both sides have, or to auto"};
   return Wishes{Wish::far, Wish::far};
 }
 

@@ -36,8 +36,8 @@ enum class Role { server, client };
 // them.
 Result<Wishes> parse_mode(std::string_view word, Role role);
 
-// The same, on a socket that no descriptor goes over. Failure::settings where one is to be mapped in
-// any case.
+// The same, on a socket that no descriptor goes over. Failure::settings where one is to be mapped
+// in any case.
 Result<Wishes> far_wishes(Wishes own, Role role);
 
 // What comes of it: by a true direction is mapped.

@@ -1,12 +1,12 @@
 #include "lib/passed_sockets.h"
 
-#include <sys/socket.h>
-// behind <sys/socket.h>, which it needs
-#include <linux/vm_sockets.h>
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+// behind <sys/socket.h>, which it needs
+#include <linux/vm_sockets.h>
 
 #include <cerrno>
 #include <charconv>
@@ -71,9 +71,9 @@ Result<Fd> passed_listener(const std::string& path) {
                                       : address.ss_family == AF_UNIX && is_on_path(address, path);
     if (!is_it) continue;
     if (option_of(fd, SO_TYPE) != SOCK_STREAM || option_of(fd, SO_ACCEPTCONN) != 1)
-      return Error{Failure::settings, "descriptor " + std::to_string(fd) +
-                                          ", which was passed for socket-path " + path +
-                                          ", does not listen: it takes ListenStream= with Accept=no"};
+      return Error{Failure::settings,
+                   "descriptor " + std::to_string(fd) + ", which was passed for socket-path " +
+                       path + ", does not listen: it takes ListenStream= with Accept=no"};
     Fd copy(fcntl(fd, F_DUPFD_CLOEXEC, 0));
     // Nobody else is to have it; and accept() must not wait for one that has gone again.
     const int flags = fcntl(fd, F_GETFL);

@@ -43,8 +43,7 @@ Result<sockaddr_vm> parse_vsock(const std::string& path) {
   const size_t colon = rest.find(':');
   const auto word = rest.substr(0, colon);
   const auto cid = word == "any" ? std::optional<uint32_t>(VMADDR_CID_ANY) : number(word);
-  const auto port =
-      colon == std::string_view::npos ? std::nullopt : number(rest.substr(colon + 1));
+  const auto port = colon == std::string_view::npos ? std::nullopt : number(rest.substr(colon + 1));
   if (!cid || !port || *port == VMADDR_PORT_ANY)
     return Error{Failure::settings, "the socket-path " + path +
                                         " is not vsock:CID:PORT with two numbers, such as "
@@ -63,8 +62,7 @@ Result<Fd> listen_on_vsock(const std::string& path) {
   if (!fd) return fd;
   if (bind(fd->get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0) {
     const int code = errno;
-    if (code == EADDRINUSE)
-      return Error{Failure::busy, "a server is already listening on " + path};
+    if (code == EADDRINUSE) return Error{Failure::busy, "a server is already listening on " + path};
     Error error = system_error(code, "the socket-path " + path);
     if (code == EADDRNOTAVAIL)
       error.text += ": that CID is not this machine's; a server may say vsock:any:PORT";

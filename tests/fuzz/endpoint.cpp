@@ -59,9 +59,9 @@ class User : public EndpointUser {
 class Attached {
  public:
   Attached(const Endpoint::Key& key, Side side, const std::string& file)
-      : side_(side), endpoint_(fuzz::must(Endpoint::attach(
-                         key, side, user_, file.empty() ? Wish::may : Wish::path, kDefaultMemory,
-                         file))) {
+      : side_(side),
+        endpoint_(fuzz::must(Endpoint::attach(
+            key, side, user_, file.empty() ? Wish::may : Wish::path, kDefaultMemory, file))) {
     fuzz::must(endpoint_->start(side, {}));
   }
   ~Attached() {

@@ -137,7 +137,8 @@ void add_in_file(const Corpus& corpus) {
     say(client, Hello{kVersion, {true, true}, path});
     say(client, RegionFound{});
     say(server,
-        Welcome{kVersion, {true, true}, path, decide(path, path), {kFileSize, kPage, {}, false, {}}});
+        Welcome{
+            kVersion, {true, true}, path, decide(path, path), {kFileSize, kPage, {}, false, {}}});
     for (const auto& [to, offset] : {std::pair(&client, server_offset), {&server, client_offset}}) {
       Descriptor descriptor;
       descriptor.size = size;

@@ -67,8 +67,8 @@ void it_is_known_by_another_name_of_its_path() {
   const TempDir directory;
   const Fd socket = bound(directory.path("enc"), SOCK_STREAM, true);
   g_assert_true(started_with(socket, "1", true, [&] {
-    return static_cast<bool>(must(passed_listener(directory.path("../") + directory.path().substr(5) +
-                                                  "/enc")));
+    return static_cast<bool>(
+        must(passed_listener(directory.path("../") + directory.path().substr(5) + "/enc")));
   }));
 }
 
