@@ -1,5 +1,7 @@
 #include "elements/payload.h"
 
+#include <algorithm>
+
 #include "gst/gstmmapbufferpool.h"
 #include "gst/gstmmapmemory-private.h"
 #include "gst/wire.h"
@@ -16,9 +18,10 @@ bool Payload::prepare(GstBuffer* buffer, mmaplink::Sender& sender, uint64_t base
   // Our own pool reads receipts when it is asked for a frame.
   const bool our_pool = is_our_pool(buffer->pool);
   if (!our_pool) sender.collect();
-  if (find_in_place(buffer, *sender.store())) {
-    // A pool of somebody else may be waiting for this very buffer.
-    if (buffer->pool != nullptr && !our_pool && !places_.empty()) sender.collect_always();
+  if (find_in_place(buffer, sender)) {
+    // A pool of somebody else may be waiting for this very buffer, here or in another process.
+    if ((buffer->pool != nullptr && !our_pool && !places_.empty()) || is_foreign())
+      sender.collect_always();
   } else if (!copy(buffer, sender)) {
     return false;
   }
@@ -27,7 +30,7 @@ bool Payload::prepare(GstBuffer* buffer, mmaplink::Sender& sender, uint64_t base
   return true;
 }
 
-bool Payload::find_in_place(GstBuffer* buffer, const mmaplink::ArenaStore& store) {
+bool Payload::find_in_place(GstBuffer* buffer, mmaplink::Sender& sender) {
   places_.clear();
   sizes_.clear();
   const guint count = gst_buffer_n_memory(buffer);
@@ -35,12 +38,18 @@ bool Payload::find_in_place(GstBuffer* buffer, const mmaplink::ArenaStore& store
   for (guint i = 0; i < count; ++i) {
     GstMemory* memory = gst_buffer_peek_memory(buffer, i);
     if (memory->size == 0) continue;
-    auto place = memory_place(memory, store);
+    auto place = memory_place(memory, sender);
     if (!place) return false;
     sizes_.push_back(memory->size);
     places_.push_back(std::move(*place));
   }
   return true;
+}
+
+// Whether any of it is memory that the sender has not made.
+bool Payload::is_foreign() const {
+  return std::any_of(places_.begin(), places_.end(),
+                     [](const auto& place) { return place.use != nullptr; });
 }
 
 bool Payload::copy(GstBuffer* buffer, mmaplink::Sender& sender) {
@@ -56,12 +65,20 @@ bool Payload::copy(GstBuffer* buffer, mmaplink::Sender& sender) {
 
 Outgoing Payload::outgoing(GstBuffer* buffer) const {
   using Copy = std::shared_ptr<mmaplink::Block>;
+  struct Foreign {
+    GstBuffer* buffer;
+    std::vector<Place> places;
+    ~Foreign() { gst_buffer_unref(buffer); }
+  };
   Outgoing item;
   item.descriptor = descriptor_;
   item.extra = extra_;
   item.droppable = true;
   if (copy_)
     item.hold = Hold(new Copy(copy_), [](void* held) { delete static_cast<Copy*>(held); });
+  else if (is_foreign())
+    item.hold = Hold(new Foreign{gst_buffer_ref(buffer), places_},
+                     [](void* held) { delete static_cast<Foreign*>(held); });
   else
     item.hold = Hold(gst_buffer_ref(buffer),
                      [](void* held) { gst_buffer_unref(static_cast<GstBuffer*>(held)); });

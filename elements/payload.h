@@ -27,7 +27,8 @@ class Payload {
   bool copied() const { return copy_ != nullptr; }
 
  private:
-  bool find_in_place(GstBuffer* buffer, const mmaplink::ArenaStore& store);
+  bool find_in_place(GstBuffer* buffer, mmaplink::Sender& sender);
+  bool is_foreign() const;
   bool copy(GstBuffer* buffer, mmaplink::Sender& sender);
 
   std::vector<mmaplink::Place> places_;

@@ -55,6 +55,7 @@ void Sink::new_caps(GstEvent* event) {
   GstCaps* caps = nullptr;
   gst_event_parse_caps(event, &caps);
   const std::shared_ptr<GstCaps> now(gst_caps_ref(caps), gst_caps_unref);
+  sender_->foreign().forget();
   {
     const std::lock_guard lock(mutex_);
     caps_ = now;

@@ -292,6 +292,7 @@ Published Sink::send_event_to(Reader& reader, GstEvent* event) {
 // Titles and the like of the client before are nothing to the next. Caps stay: an encoder says them
 // once.
 void Sink::forget_other_client() {
+  sender_->foreign().forget();
   gst_pad_sticky_events_foreach(
       pad(),
       [](GstPad*, GstEvent** event, gpointer) -> gboolean {

@@ -46,8 +46,9 @@ GstMemory* memory_new_received(mmaplink::View view, std::shared_ptr<GiveBack> gi
 // Whether it lies in an arena of a stream that is over.
 bool is_over(GstMemory* memory);
 
-// Where a memory lies, if it is in an arena of `store`: recognised by its type, or by its address
-// where an element wrapped it.
-std::optional<mmaplink::Place> memory_place(GstMemory* memory, const mmaplink::ArenaStore& store);
+// Where a memory lies, if that sender can send it as it is: in an arena of its own, recognised by
+// its type, or by its address where an element wrapped it; or in memory of others that may be handed
+// on. Of the thread that publishes.
+std::optional<mmaplink::Place> memory_place(GstMemory* memory, mmaplink::Sender& sender);
 
 }  // namespace gstmmap

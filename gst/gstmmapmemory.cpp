@@ -5,6 +5,8 @@
 // block is ours, a view is mapped until it is dropped.
 #include "gst/gstmmapmemory-private.h"
 
+#include <gst/allocators/gstfdmemory.h>
+
 #include <cstring>
 
 namespace {
@@ -216,14 +218,21 @@ GstMemory* memory_new_received(View view, std::shared_ptr<GiveBack> give_back) {
   return init_received(memory, std::move(view));
 }
 
-std::optional<mmaplink::Place> memory_place(GstMemory* memory, const mmaplink::ArenaStore& store) {
+std::optional<mmaplink::Place> memory_place(GstMemory* memory, mmaplink::Sender& sender) {
+  const mmaplink::ArenaStore& store = *sender.store();
   if (gst_is_mmap_memory(memory)) {
     const Memory* owner = owner_of(memory);
-    auto* sender = allocator_sender(owner->parent.allocator);
-    if (!owner->block || sender == nullptr || sender->store().get() != &store ||
-        owner->block->arena()->is_over())
+    if (!owner->block)
+      return sender.foreign().find(owner->view, owner->view.offset + memory->offset);
+    // Another sender's arena is for its own readers alone.
+    const auto* made_by = allocator_sender(owner->parent.allocator);
+    if (made_by == nullptr || made_by->store().get() != &store || owner->block->arena()->is_over())
       return std::nullopt;
     return mmaplink::Place{owner->block->arena(), owner->block->offset() + memory->offset};
+  }
+  if (gst_is_fd_memory(memory)) {
+    auto place = sender.foreign().find(gst_fd_memory_get_fd(memory), memory->offset, memory->size);
+    if (place) return place;
   }
   GstMapInfo info;
   if (!gst_memory_map(memory, &info, GST_MAP_READ)) return std::nullopt;

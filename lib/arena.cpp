@@ -14,7 +14,7 @@ constexpr size_t kSmall = kChunk / 4;     // what is small
 constexpr size_t kLargeArena = 32 << 20;  // about this much for frames of one size …
 constexpr size_t kMostSlots = 16;         // … but not more of them than this
 // A retired one may still be known to a peer when the next is announced.
-constexpr size_t kMost = kMostArenas - 32;
+constexpr size_t kMost = kMostArenas - kMostForeignArenas - 32;
 constexpr size_t kLeastAlign = 64;  // a cache line, and what AVX-512 loads want
 
 size_t align_up(size_t value, size_t align) { return (value + align - 1) & ~(align - 1); }

@@ -70,10 +70,11 @@ class Block {
   size_t size_;
 };
 
-// Where a pointer lies in a store's arenas.
+// Where memory lies in an arena.
 struct Place {
   std::shared_ptr<Arena> arena;
   uint64_t offset;
+  std::shared_ptr<const void> use = {};  // of memory that the sender has not made: while it is sent
 };
 
 class ArenaStore : public std::enable_shared_from_this<ArenaStore> {

@@ -25,6 +25,7 @@ inline constexpr uint64_t kReceipts = 16384;      // receipts not yet read, at t
 inline constexpr uint64_t kRows = kReceipts / 2;  // descriptors a peer may hold unreturned
 inline constexpr size_t kSlotSize = 512;
 inline constexpr size_t kMostArenas = 512;  // that a peer may announce: a descriptor each
+inline constexpr size_t kMostForeignArenas = 128;  // of these, memory that the sender has not made
 inline constexpr size_t kCacheLine = 64;
 
 static_assert(std::atomic<uint64_t>::is_always_lock_free, "indices are shared between processes");

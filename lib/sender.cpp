@@ -28,8 +28,7 @@ std::shared_ptr<Sender> Sender::make(uint64_t max_memory,
   // The store may outlive the sender: it asks whether there still is one.
   const std::weak_ptr<Sender> weak = sender;
   sender->store_->on_retired([weak](uint32_t arena) {
-    if (const auto self = weak.lock())
-      for (const auto& link : self->links()) link->retire(arena);
+    if (const auto self = weak.lock()) self->retire(arena);
   });
   sender->store_->on_freed([weak] {
     if (const auto self = weak.lock()) self->made_progress();
@@ -41,6 +40,10 @@ Sender::Sender(uint64_t max_memory, std::optional<std::chrono::nanoseconds> peer
     : store_(std::make_shared<ArenaStore>(max_memory)), peer_timeout_(peer_timeout) {}
 
 Sender::~Sender() { stop(); }
+
+void Sender::retire(uint32_t arena) const {
+  for (const auto& link : links()) link->retire(arena);
+}
 
 void Sender::add(std::shared_ptr<Link> link) {
   {

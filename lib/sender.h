@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "lib/arena.h"
+#include "lib/foreign_arenas.h"
 #include "lib/futex.h"
 #include "lib/link.h"
 
@@ -44,6 +45,8 @@ class Sender : public std::enable_shared_from_this<Sender> {
   ~Sender();
 
   const std::shared_ptr<ArenaStore>& store() const { return store_; }
+  // Of the thread that publishes.
+  ForeignArenas& foreign() { return foreign_; }
 
   void add(std::shared_ptr<Link> link);
   // Takes back what that peer has not read yet, but for what must arrive.
@@ -95,12 +98,14 @@ class Sender : public std::enable_shared_from_this<Sender> {
  private:
   bool give_up_on(Link& link, const Limits& limits, const Outgoing& item, Published& so);
   void collect(Link& link);
+  void retire(uint32_t arena) const;
   void choose_region();
   void hang_up_on_holder(const Links& peers, Stall& stall, Deadline now) const;
   void wait_for_receipts(const Links& links, uint32_t seen, Deadline deadline);
   bool all_starve(const Links& links) const;
 
   const std::shared_ptr<ArenaStore> store_;
+  ForeignArenas foreign_{[this](uint32_t arena) { retire(arena); }};
   const std::optional<std::chrono::nanoseconds> peer_timeout_;
   std::mutex region_mutex_;  // held while one is chosen
   Kick kick_;

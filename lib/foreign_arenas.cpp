@@ -1,0 +1,113 @@
+#include "lib/foreign_arenas.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "lib/layout.h"
+
+namespace mmaplink {
+
+namespace {
+
+// A quarter of what a peer takes at all.
+constexpr uint64_t kMostBytes = uint64_t{16} << 30;
+// Sealed memory that nobody reads at the moment, as of a pool that goes round.
+constexpr size_t kMostIdle = 32;
+constexpr uint64_t kSweepEvery = 64;  // uses
+
+// The mapping is another's, who is there as long as anything lies in it.
+Mapping borrowed(const Mapping& map) {
+  return {map.data(), map.size(), std::shared_ptr<const void>(std::shared_ptr<void>(), map.data())};
+}
+
+}  // namespace
+
+Place ForeignArenas::place(Known& known, uint64_t offset) {
+  known.used_last = ++uses_;
+  Place found{known.arena, offset, known.use};
+  if (uses_ % kSweepEvery == 0) sweep();  // `known` may lie elsewhere then
+  return found;
+}
+
+std::optional<Place> ForeignArenas::find(const View& view, uint64_t offset) {
+  const auto same = [&](const Known& known) {
+    return !known.origin.owner_before(view.arena) && !view.arena.owner_before(known.origin);
+  };
+  const auto found = std::find_if(known_.begin(), known_.end(), same);
+  if (found != known_.end()) return place(*found, offset);
+  if (!view.arena->fd) return std::nullopt;
+  auto fd = view.arena->fd.duplicate();
+  if (!fd) return std::nullopt;
+  Known made;
+  made.origin = view.arena;
+  made.arena = std::make_shared<Arena>(ArenaStore::new_number(),
+                                       SealedMemory{std::move(*fd), borrowed(view.arena->map)});
+  Known* added = add(std::move(made));
+  return added != nullptr ? std::optional(place(*added, offset)) : std::nullopt;
+}
+
+std::optional<Place> ForeignArenas::find(int fd, uint64_t offset, size_t size) {
+  struct stat st {};
+  if (fstat(fd, &st) != 0 || st.st_size <= 0) return std::nullopt;
+  const auto whole = static_cast<uint64_t>(st.st_size);
+  if (size > whole || offset > whole - size) return std::nullopt;
+  const auto found = std::find_if(known_.begin(), known_.end(), [&](const Known& known) {
+    return is_sealed_memory(known) && known.inode == st.st_ino && known.device == st.st_dev;
+  });
+  if (found != known_.end()) return place(*found, offset);
+  Fd own(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  if (!own) return std::nullopt;
+  auto map = map_sealed(own, whole);
+  if (!map) return std::nullopt;
+  Known made;
+  made.device = st.st_dev;
+  made.inode = st.st_ino;
+  made.arena = std::make_shared<Arena>(ArenaStore::new_number(),
+                                       SealedMemory{std::move(own), std::move(*map)});
+  Known* added = add(std::move(made));
+  return added != nullptr ? std::optional(place(*added, offset)) : std::nullopt;
+}
+
+ForeignArenas::Known* ForeignArenas::add(Known made) {
+  sweep();
+  const size_t size = made.arena->size();
+  if (known_.size() >= kMostForeignArenas || size > kMostBytes - bytes_) return nullptr;
+  made.use = std::make_shared<char>();
+  bytes_ += size;
+  known_.push_back(std::move(made));
+  return &known_.back();
+}
+
+template <class Which>
+void ForeignArenas::retire(Which which) {
+  const auto kept = std::stable_partition(known_.begin(), known_.end(), [&](const Known& known) {
+    return !is_idle(known) || !which(known);
+  });
+  std::vector<Known> gone(std::make_move_iterator(kept), std::make_move_iterator(known_.end()));
+  known_.erase(kept, known_.end());
+  for (const Known& known : gone) {
+    bytes_ -= known.arena->size();
+    on_retired_(known.arena->number());
+  }
+}
+
+void ForeignArenas::sweep() {
+  retire([](const Known& known) { return !is_sealed_memory(known) && known.origin.expired(); });
+  std::vector<uint64_t> idle;
+  for (const Known& known : known_)
+    if (is_sealed_memory(known) && is_idle(known)) idle.push_back(known.used_last);
+  if (idle.size() <= kMostIdle) return;
+  std::sort(idle.begin(), idle.end());
+  const uint64_t oldest_kept = idle[idle.size() - kMostIdle];
+  retire(
+      [&](const Known& known) { return is_sealed_memory(known) && known.used_last < oldest_kept; });
+}
+
+void ForeignArenas::forget() {
+  retire([](const Known&) { return true; });
+}
+
+}  // namespace mmaplink
