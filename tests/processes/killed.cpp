@@ -103,3 +103,38 @@ TEST(sender_hears_that_the_server_it_sends_to_was_killed) {
   }
   unlink(stage.path().c_str());
 }
+
+// The camera has memory for a few frames: what a crash kept would soon stop it.
+TEST(whoever_dies_in_a_chain_lets_go_of_the_cameras_frames) {
+  const Stage stage;
+  const auto at = [&](const char* element, const char* name, const char* more = "") {
+    return element + (" socket-path=" + stage.path(name) + " ") + more + " ";
+  };
+  constexpr auto kOut = "! fakesink name=out";
+  Process camera(watch({}, kLive + (" ! " + at("mmapsink", "one", "max-memory=1400000"))));
+  Process steady(watch({"--frames", "out"}, at("mmapsrc", "one", kOut)));
+  for (int i = 0; i < 6; ++i) {
+    Process relay(
+        watch({}, at("mmapsrc", "one", "! queue max-size-buffers=2 !") + at("mmapsink", "two")));
+    // Holds the frames that it has.
+    Process reader(watch({"--frames", "out"}, at("mmapsrc", "two",
+                                                 "connection-timeout=9000000000 ! queue "
+                                                 "min-threshold-buffers=2 ! fakesink name=out")));
+    reader.wait_line("frame", 5);
+    Process& dies = i % 2 == 0 ? relay : reader;
+    dies.send(SIGKILL);
+    fail_unless_equals_int(dies.wait(), 128 + SIGKILL);
+    steady.wait_line("frame", steady.lines("frame").size() + 50);
+    if (i % 2 == 0) {
+      fail_unless(test::contains(reader.wait_line("error"), stage.path("two")));
+      fail_unless_equals_int(reader.wait(), 1);
+    } else {
+      relay.send(SIGINT);
+      relay.wait_good();
+    }
+  }
+  camera.send(SIGINT);
+  camera.wait_good();
+  steady.wait_good();
+  fail_unless_equals_uint64(test::stat_of(camera.lines("stats")[0], "bytes-copied"), 0);
+}
