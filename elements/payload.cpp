@@ -12,13 +12,14 @@ using mmaplink::Hold;
 using mmaplink::Outgoing;
 using mmaplink::Place;
 
-bool Payload::prepare(GstBuffer* buffer, mmaplink::Sender& sender, uint64_t base_time) {
+bool Payload::prepare(GstBuffer* buffer, mmaplink::Sender& sender, bool dmabufs,
+                      uint64_t base_time) {
   copy_.reset();
   descriptor_ = {};
   // Our own pool reads receipts when it is asked for a frame.
   const bool our_pool = is_our_pool(buffer->pool);
   if (!our_pool) sender.collect();
-  if (find_in_place(buffer, sender)) {
+  if (find_in_place(buffer, sender, dmabufs)) {
     // A pool of somebody else may be waiting for this very buffer, here or in another process.
     if ((buffer->pool != nullptr && !our_pool && !places_.empty()) || is_foreign())
       sender.collect_always();
@@ -30,7 +31,7 @@ bool Payload::prepare(GstBuffer* buffer, mmaplink::Sender& sender, uint64_t base
   return true;
 }
 
-bool Payload::find_in_place(GstBuffer* buffer, mmaplink::Sender& sender) {
+bool Payload::find_in_place(GstBuffer* buffer, mmaplink::Sender& sender, bool dmabufs) {
   places_.clear();
   sizes_.clear();
   const guint count = gst_buffer_n_memory(buffer);
@@ -38,7 +39,7 @@ bool Payload::find_in_place(GstBuffer* buffer, mmaplink::Sender& sender) {
   for (guint i = 0; i < count; ++i) {
     GstMemory* memory = gst_buffer_peek_memory(buffer, i);
     if (memory->size == 0) continue;
-    auto place = memory_place(memory, sender);
+    auto place = memory_place(memory, sender, dmabufs);
     if (!place) return false;
     sizes_.push_back(memory->size);
     places_.push_back(std::move(*place));

@@ -16,9 +16,10 @@ namespace gstmmap {
 
 class Payload {
  public:
-  // Finds the buffer's memory in the sender's arenas, or copies it there. False: no memory, which
-  // the sender has reported, or interrupted.
-  bool prepare(GstBuffer* buffer, mmaplink::Sender& sender, uint64_t base_time);
+  // Finds the buffer's memory in the sender's arenas, or in what its readers can be handed (dmabufs
+  // only if `dmabufs`), or copies it. False: no memory, which the sender has reported, or
+  // interrupted.
+  bool prepare(GstBuffer* buffer, mmaplink::Sender& sender, bool dmabufs, uint64_t base_time);
 
   // For one reader; refers to this payload until it is published.
   mmaplink::Outgoing outgoing(GstBuffer* buffer) const;
@@ -27,7 +28,7 @@ class Payload {
   bool copied() const { return copy_ != nullptr; }
 
  private:
-  bool find_in_place(GstBuffer* buffer, mmaplink::Sender& sender);
+  bool find_in_place(GstBuffer* buffer, mmaplink::Sender& sender, bool dmabufs);
   bool is_foreign() const;
   bool copy(GstBuffer* buffer, mmaplink::Sender& sender);
 

@@ -511,6 +511,9 @@ GstFlowReturn Sink::send_buffer(GstBuffer* buffer) {
     if (flow != GST_FLOW_OK) return flow;
     const auto now = addressees();
     ready_readers_.assign(now.begin(), now.end());
+    all_are_mapped_ = std::all_of(now.begin(), now.end(), [](const auto& reader) {
+      return reader->link->modes().send.mapped;
+    });
     ready_changes_ = changes;
   }
   if (ready_readers_.empty()) {
@@ -519,7 +522,7 @@ GstFlowReturn Sink::send_buffer(GstBuffer* buffer) {
   }
   if (look_at_time_ || time_.is_due()) look_at_time();
   ask_for_what_is_due(!GST_BUFFER_FLAG_IS_SET(buffer, GST_BUFFER_FLAG_DELTA_UNIT));
-  while (!payload_.prepare(buffer, *sender_, base_time_)) {
+  while (!payload_.prepare(buffer, *sender_, all_are_mapped_, base_time_)) {
     if (!sender_->interrupted()) return GST_FLOW_ERROR;  // which allocate() has reported
     const GstFlowReturn flow = sit_out_interruption();
     if (flow != GST_FLOW_OK) return flow;

@@ -195,6 +195,7 @@ class Sink final : public mmaplink::EndpointUser {
   Payload payload_;
   std::vector<std::weak_ptr<Reader>> ready_readers_;  // as of …
   uint64_t ready_changes_ = 0;                        // … this count of changes_; 0: not ready
+  bool all_are_mapped_ = false;                       // and whether these are
 
   Counters counters_;
 };

@@ -1,4 +1,5 @@
 // What a source's senders say, and what it asks them: connections, notices, queries, events.
+#include <gst/allocators/gstdmabuf.h>
 #include <gst/video/video.h>
 
 #include "elements/source.h"
@@ -135,6 +136,23 @@ bool Source::handle_notice(const std::shared_ptr<Link>& link, Notice kind,
   }
 }
 
+// Buffers of drivers come over links that descriptors are mapped from: over others their content,
+// which is none of these.
+static void leave_out_dmabufs(GstQuery* query) {
+  GstCaps* caps = nullptr;
+  gst_query_parse_caps_result(query, &caps);
+  if (caps == nullptr || gst_caps_is_any(caps)) return;
+  GstCaps* left = gst_caps_copy(caps);
+  gst_caps_filter_and_map_in_place(
+      left,
+      [](GstCapsFeatures* features, GstStructure*, gpointer) -> gboolean {
+        return !gst_caps_features_contains(features, GST_CAPS_FEATURE_MEMORY_DMABUF);
+      },
+      nullptr);
+  gst_query_set_caps_result(query, left);
+  gst_caps_unref(left);
+}
+
 bool Source::answer_query(const std::shared_ptr<Link>& link, std::span<const std::byte> bytes,
                           bool serialized) {
   const auto parts = split_id(bytes);
@@ -142,8 +160,11 @@ bool Source::answer_query(const std::shared_ptr<Link>& link, std::span<const std
   if (query == nullptr) return false;
   std::optional<std::vector<std::byte>> answer;
   if (GST_QUERY_IS_DOWNSTREAM(query) && GST_QUERY_IS_SERIALIZED(query) == serialized &&
-      gst_pad_peer_query(pad_, query))
+      gst_pad_peer_query(pad_, query)) {
+    if (GST_QUERY_TYPE(query) == GST_QUERY_CAPS && !link->modes().receive.mapped)
+      leave_out_dmabufs(query);
     answer = encode_answer(query);
+  }
   if (GST_QUERY_TYPE(query) == GST_QUERY_ALLOCATION)
     tighten_.set_downstream_knows_video_meta(
         answer && gst_query_find_allocation_meta(query, GST_VIDEO_META_API_TYPE, nullptr));

@@ -38,8 +38,8 @@ class GiveBack {
   uint64_t ticket_ = 0;
 };
 
-// Read-only memory over what a peer sent. Transfer full. The second is for one of several memories
-// that came with one descriptor.
+// Read-only memory over what a peer sent. Transfer full; nullptr where the system has none. The
+// second is for one of several memories that came with one descriptor.
 GstMemory* memory_new_received(mmaplink::View view, GiveBack give_back);
 GstMemory* memory_new_received(mmaplink::View view, std::shared_ptr<GiveBack> give_back);
 
@@ -47,8 +47,9 @@ GstMemory* memory_new_received(mmaplink::View view, std::shared_ptr<GiveBack> gi
 bool is_over(GstMemory* memory);
 
 // Where a memory lies, if that sender can send it as it is: in an arena of its own, recognised by
-// its type, or by its address where an element wrapped it; or in memory of others that may be handed
-// on. Of the thread that publishes.
-std::optional<mmaplink::Place> memory_place(GstMemory* memory, mmaplink::Sender& sender);
+// its type, or by its address where an element wrapped it; or in memory of others that may be
+// handed on. Of the thread that publishes. `dmabufs`: whether all readers can be handed these.
+std::optional<mmaplink::Place> memory_place(GstMemory* memory, mmaplink::Sender& sender,
+                                            bool dmabufs);
 
 }  // namespace gstmmap

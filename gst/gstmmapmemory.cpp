@@ -5,7 +5,7 @@
 // block is ours, a view is mapped until it is dropped.
 #include "gst/gstmmapmemory-private.h"
 
-#include <gst/allocators/gstfdmemory.h>
+#include <gst/allocators/gstdmabuf.h>
 
 #include <cstring>
 
@@ -208,17 +208,52 @@ static GstMemory* init_received(Memory* memory, View view) {
   return &memory->parent;
 }
 
+namespace {
+
+// What a GstMemory of GStreamer's own, over a peer's dmabuf, keeps.
+struct Kept {
+  View view;
+  GiveBack give_back;
+  std::shared_ptr<GiveBack> shared_give_back;
+};
+
+GstMemory* new_dmabuf_memory(std::unique_ptr<Kept> kept) {
+  static GstAllocator* const allocator = [] {
+    GstAllocator* made = gst_dmabuf_allocator_new();
+    GST_OBJECT_FLAG_SET(made, GST_OBJECT_FLAG_MAY_BE_LEAKED);
+    return made;
+  }();
+  const View& view = kept->view;
+  GstMemory* memory = gst_dmabuf_allocator_alloc_with_flags(
+      allocator, view.arena->fd.get(), view.arena->size(), GST_FD_MEMORY_FLAG_DONT_CLOSE);
+  if (memory == nullptr) return nullptr;
+  gst_memory_resize(memory, static_cast<gssize>(view.offset), view.size);
+  GST_MINI_OBJECT_FLAG_SET(memory, GST_MEMORY_FLAG_READONLY);
+  gst_mini_object_set_qdata(GST_MINI_OBJECT(memory), g_quark_from_static_string("mmap-received"),
+                            kept.release(), [](gpointer data) { delete static_cast<Kept*>(data); });
+  return memory;
+}
+
+}  // namespace
+
 GstMemory* memory_new_received(View view, GiveBack give_back) {
+  if (view.arena->is_dmabuf())
+    return new_dmabuf_memory(
+        std::unique_ptr<Kept>(new Kept{std::move(view), std::move(give_back), nullptr}));
   return init_received(new Memory(std::move(give_back)), std::move(view));
 }
 
 GstMemory* memory_new_received(View view, std::shared_ptr<GiveBack> give_back) {
+  if (view.arena->is_dmabuf())
+    return new_dmabuf_memory(
+        std::unique_ptr<Kept>(new Kept{std::move(view), GiveBack(), std::move(give_back)}));
   auto* memory = new Memory;
   memory->shared_give_back = std::move(give_back);
   return init_received(memory, std::move(view));
 }
 
-std::optional<mmaplink::Place> memory_place(GstMemory* memory, mmaplink::Sender& sender) {
+std::optional<mmaplink::Place> memory_place(GstMemory* memory, mmaplink::Sender& sender,
+                                            bool dmabufs) {
   const mmaplink::ArenaStore& store = *sender.store();
   if (gst_is_mmap_memory(memory)) {
     const Memory* owner = owner_of(memory);
@@ -229,6 +264,12 @@ std::optional<mmaplink::Place> memory_place(GstMemory* memory, mmaplink::Sender&
     if (made_by == nullptr || made_by->store().get() != &store || owner->block->arena()->is_over())
       return std::nullopt;
     return mmaplink::Place{owner->block->arena(), owner->block->offset() + memory->offset};
+  }
+  // Of these nothing is in our own arenas; and to map one costs something.
+  if (gst_is_dmabuf_memory(memory)) {
+    if (!dmabufs) return std::nullopt;
+    return sender.foreign().find_dmabuf(gst_dmabuf_memory_get_fd(memory), memory->offset,
+                                        memory->size);
   }
   if (gst_is_fd_memory(memory)) {
     auto place = sender.foreign().find(gst_fd_memory_get_fd(memory), memory->offset, memory->size);

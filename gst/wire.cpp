@@ -115,18 +115,21 @@ GstBuffer* decode_buffer(Incoming& item, const std::shared_ptr<mmaplink::Receive
   BytesIn from(item.extra);
   const uint64_t more = item.extra.empty() ? 0 : from.get<uint64_t>();
   bool good = from.good() && more < kMostMemories && (more == 0 || item.memory.arena);
+  const auto append = [&](GstMemory* memory) {
+    if (memory != nullptr) gst_buffer_append_memory(buffer, memory);
+    return memory != nullptr;
+  };
   if (good && more == 0) {
     if (item.memory.arena)
-      gst_buffer_append_memory(buffer,
-                               memory_new_received(std::move(item.memory), std::move(give_back)));
+      good = append(memory_new_received(std::move(item.memory), std::move(give_back)));
   } else if (good) {
     const auto shared = std::make_shared<GiveBack>(std::move(give_back));
-    gst_buffer_append_memory(buffer, memory_new_received(std::move(item.memory), shared));
+    good = append(memory_new_received(std::move(item.memory), shared));
     for (uint64_t i = 0; good && i < more; ++i) {
       const auto place = from.get<FurtherPlace>();
       auto view = lane->resolve(place.arena, place.offset, place.size);
       good = view && view->arena && place.size > 0;
-      if (good) gst_buffer_append_memory(buffer, memory_new_received(std::move(*view), shared));
+      good = good && append(memory_new_received(std::move(*view), shared));
     }
   }
   good = good && from.good() && decode_metas(from, buffer);

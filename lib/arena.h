@@ -28,9 +28,13 @@ inline constexpr uint64_t kDefaultMemory = 1 << 30;  // bytes of a store
 class Arena {
  public:
   Arena(uint32_t number, SealedMemory memory) : number_(number), memory_(std::move(memory)) {}
+  // A dmabuf, which is not mapped here.
+  Arena(uint32_t number, Fd dmabuf, uint64_t size)
+      : number_(number), memory_{std::move(dmabuf), Mapping()}, dmabuf_size_(size) {}
 
   uint32_t number() const { return number_; }  // never used twice in one process
-  size_t size() const { return memory_.map.size(); }
+  bool is_dmabuf() const { return dmabuf_size_ > 0; }
+  size_t size() const { return is_dmabuf() ? dmabuf_size_ : memory_.map.size(); }
   const Fd& fd() const { return memory_.fd; }
   std::byte* data() const { return memory_.map.data(); }
   // Of a stream that is over: nothing that lies here is sent any more.
@@ -40,6 +44,7 @@ class Arena {
   friend class ArenaStore;
   const uint32_t number_;
   const SealedMemory memory_;
+  const uint64_t dmabuf_size_ = 0;
   std::atomic<bool> over_{false};
   // Guarded by the store's mutex.
   size_t live = 0;    // blocks handed out

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "lib/dmabuf.h"
 #include "lib/layout.h"
 
 namespace mmaplink {
@@ -14,13 +15,17 @@ namespace {
 
 // A quarter of what a peer takes at all.
 constexpr uint64_t kMostBytes = uint64_t{16} << 30;
-// Sealed memory that nobody reads at the moment, as of a pool that goes round.
+// Of what elements have, that nobody reads at the moment, as of a pool that goes round.
 constexpr size_t kMostIdle = 32;
 constexpr uint64_t kSweepEvery = 64;  // uses
 
 // The mapping is another's, who is there as long as anything lies in it.
 Mapping borrowed(const Mapping& map) {
   return {map.data(), map.size(), std::shared_ptr<const void>(std::shared_ptr<void>(), map.data())};
+}
+
+bool lies_within(const Arena& arena, uint64_t offset, size_t size) {
+  return size <= arena.size() && offset <= arena.size() - size;
 }
 
 }  // namespace
@@ -38,47 +43,71 @@ std::optional<Place> ForeignArenas::find(const View& view, uint64_t offset) {
   };
   const auto found = std::find_if(known_.begin(), known_.end(), same);
   if (found != known_.end()) return place(*found, offset);
-  if (!view.arena->fd) return std::nullopt;
+  if (!view.arena->fd || view.arena->is_dmabuf()) return std::nullopt;
   auto fd = view.arena->fd.duplicate();
   if (!fd) return std::nullopt;
   Known made;
   made.origin = view.arena;
   made.arena = std::make_shared<Arena>(ArenaStore::new_number(),
                                        SealedMemory{std::move(*fd), borrowed(view.arena->map)});
-  Known* added = add(std::move(made));
-  return added != nullptr ? std::optional(place(*added, offset)) : std::nullopt;
+  return add(std::move(made), offset);
+}
+
+// The one that is known already; else `wanted` is what to know it by.
+ForeignArenas::Known* ForeignArenas::find_inode(int fd, Known& wanted) {
+  struct stat st {};
+  if (fstat(fd, &st) != 0) return nullptr;
+  wanted.device = st.st_dev;
+  wanted.inode = st.st_ino;
+  const auto found = std::find_if(known_.begin(), known_.end(), [&](const Known& known) {
+    return known.inode == st.st_ino && known.device == st.st_dev;
+  });
+  return found != known_.end() ? &*found : nullptr;
 }
 
 std::optional<Place> ForeignArenas::find(int fd, uint64_t offset, size_t size) {
-  struct stat st {};
-  if (fstat(fd, &st) != 0 || st.st_size <= 0) return std::nullopt;
-  const auto whole = static_cast<uint64_t>(st.st_size);
-  if (size > whole || offset > whole - size) return std::nullopt;
-  const auto found = std::find_if(known_.begin(), known_.end(), [&](const Known& known) {
-    return is_sealed_memory(known) && known.inode == st.st_ino && known.device == st.st_dev;
-  });
-  if (found != known_.end()) return place(*found, offset);
-  Fd own(fcntl(fd, F_DUPFD_CLOEXEC, 0));
-  if (!own) return std::nullopt;
-  auto map = map_sealed(own, whole);
-  if (!map) return std::nullopt;
   Known made;
-  made.device = st.st_dev;
-  made.inode = st.st_ino;
+  Known* known = find_inode(fd, made);
+  if (known != nullptr) {
+    if (known->arena->is_dmabuf() || !lies_within(*known->arena, offset, size)) return std::nullopt;
+    return place(*known, offset);
+  }
+  struct stat st {};
+  Fd own(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  if (!own || fstat(own.get(), &st) != 0 || st.st_size <= 0) return std::nullopt;
+  auto map = map_sealed(own, static_cast<size_t>(st.st_size));
+  if (!map) return std::nullopt;
   made.arena = std::make_shared<Arena>(ArenaStore::new_number(),
                                        SealedMemory{std::move(own), std::move(*map)});
-  Known* added = add(std::move(made));
-  return added != nullptr ? std::optional(place(*added, offset)) : std::nullopt;
+  if (!lies_within(*made.arena, offset, size)) return std::nullopt;
+  return add(std::move(made), offset);
 }
 
-ForeignArenas::Known* ForeignArenas::add(Known made) {
+std::optional<Place> ForeignArenas::find_dmabuf(int fd, uint64_t offset, size_t size) {
+  Known made;
+  Known* known = find_inode(fd, made);
+  if (known != nullptr) {
+    if (!known->arena->is_dmabuf() || !lies_within(*known->arena, offset, size))
+      return std::nullopt;
+    return place(*known, offset);
+  }
+  auto whole = dmabuf_size(fd);
+  if (!whole) return std::nullopt;
+  Fd own(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  if (!own) return std::nullopt;
+  made.arena = std::make_shared<Arena>(ArenaStore::new_number(), std::move(own), *whole);
+  if (!lies_within(*made.arena, offset, size)) return std::nullopt;
+  return add(std::move(made), offset);
+}
+
+std::optional<Place> ForeignArenas::add(Known made, uint64_t offset) {
   sweep();
   const size_t size = made.arena->size();
-  if (known_.size() >= kMostForeignArenas || size > kMostBytes - bytes_) return nullptr;
+  if (known_.size() >= kMostForeignArenas || size > kMostBytes - bytes_) return std::nullopt;
   made.use = std::make_shared<char>();
   bytes_ += size;
   known_.push_back(std::move(made));
-  return &known_.back();
+  return place(known_.back(), offset);
 }
 
 template <class Which>
@@ -95,15 +124,15 @@ void ForeignArenas::retire(Which which) {
 }
 
 void ForeignArenas::sweep() {
-  retire([](const Known& known) { return !is_sealed_memory(known) && known.origin.expired(); });
+  retire([](const Known& known) { return !is_of_an_element(known) && known.origin.expired(); });
   std::vector<uint64_t> idle;
   for (const Known& known : known_)
-    if (is_sealed_memory(known) && is_idle(known)) idle.push_back(known.used_last);
+    if (is_of_an_element(known) && is_idle(known)) idle.push_back(known.used_last);
   if (idle.size() <= kMostIdle) return;
   std::sort(idle.begin(), idle.end());
   const uint64_t oldest_kept = idle[idle.size() - kMostIdle];
   retire(
-      [&](const Known& known) { return is_sealed_memory(known) && known.used_last < oldest_kept; });
+      [&](const Known& known) { return is_of_an_element(known) && known.used_last < oldest_kept; });
 }
 
 void ForeignArenas::forget() {

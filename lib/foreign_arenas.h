@@ -1,5 +1,5 @@
-// Memory that others have made, as arenas of a sender: what came over another link, and sealed
-// memory that an element has. It is announced to readers as our own is, and crosses as it is.
+// Memory that others have made, as arenas of a sender: what came over another link, sealed memory
+// that an element has, and dmabufs. It is announced to readers as our own is, and crosses as it is.
 //
 // Owned by its sender. Threads: the streaming thread's. What lies in it is kept by whoever has it,
 // here nothing is but a descriptor and, of sealed memory, a mapping; both go with the last use of
@@ -29,6 +29,8 @@ class ForeignArenas {
   // of memory not all seals, as its peer would find (sealed.h); or there are too many.
   std::optional<Place> find(const View& view, uint64_t offset);
   std::optional<Place> find(int fd, uint64_t offset, size_t size);
+  // Of a dmabuf: for readers that are handed descriptors.
+  std::optional<Place> find_dmabuf(int fd, uint64_t offset, size_t size);
 
   // Another stream begins: what nobody reads now is not kept for it.
   void forget();
@@ -37,16 +39,17 @@ class ForeignArenas {
  private:
   struct Known {
     std::weak_ptr<const PeerArena> origin;  // of what came over a link
-    dev_t device = 0;                       // of sealed memory
+    dev_t device = 0;                       // of what an element has
     ino_t inode = 0;
     std::shared_ptr<Arena> arena;
     std::shared_ptr<const void> use;  // what lies in it has this, too
     uint64_t used_last = 0;
   };
   static bool is_idle(const Known& known) { return known.use.use_count() == 1; }
-  static bool is_sealed_memory(const Known& known) { return known.inode != 0; }
+  static bool is_of_an_element(const Known& known) { return known.inode != 0; }
   Place place(Known& known, uint64_t offset);
-  Known* add(Known made);
+  Known* find_inode(int fd, Known& wanted);
+  std::optional<Place> add(Known made, uint64_t offset);
   void sweep();
   template <class Which>
   void retire(Which which);

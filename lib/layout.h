@@ -18,7 +18,7 @@
 namespace mmaplink {
 
 inline constexpr uint32_t kMagic = 0x6d6d6170;  // "mmap" read as a big-endian number
-inline constexpr uint32_t kVersion = 4;
+inline constexpr uint32_t kVersion = 5;
 
 inline constexpr uint64_t kSlots = 512;           // descriptors a ring holds
 inline constexpr uint64_t kReceipts = 16384;      // receipts not yet read, at the most

@@ -47,8 +47,7 @@ Result<std::shared_ptr<Link>> Link::make(std::shared_ptr<Channel> channel,
   if (!modes.receive.mapped) {
     auto lane = LocalLane::make();
     if (!lane) return lane.error();
-    parts.inline_receive =
-        std::make_unique<InlineReceive>(channel, std::move(*lane), parts.region);
+    parts.inline_receive = std::make_unique<InlineReceive>(channel, std::move(*lane), parts.region);
     channel->set_part_target(parts.inline_receive.get());
   }
   auto link = std::make_shared<Link>(std::move(channel), std::move(parts), peer, std::move(modes));
@@ -81,7 +80,8 @@ Status Link::announce(const std::shared_ptr<Arena>& arena) {
   }
   if (parts_.inline_send) return parts_.inline_send->add_arena(arena);
   if (!arena->fd()) return Error{Failure::system, "memory in a file, for a link that has none"};
-  return channel_->send(ArenaMade{arena->number(), arena->size()}, arena->fd().get(), arena);
+  return channel_->send(ArenaMade{arena->number(), arena->size(), arena->is_dmabuf()},
+                        arena->fd().get(), arena);
 }
 
 Result<SendLane::Room> Link::publish(Outgoing& item, std::span<const Place> places,
@@ -124,6 +124,7 @@ void Link::withdraw_inline() {
 
 Status Link::add_arena(const ArenaMade& arena, Fd fd) {
   if (parts_.inline_receive) return Error{Failure::protocol, "an arena of what is inline"};
+  if (arena.is_dmabuf) return receive_lane_->add_dmabuf(arena.number, std::move(fd), arena.size);
   return receive_lane_->add_arena(arena.number, std::move(fd), arena.size);
 }
 

@@ -164,6 +164,7 @@ std::vector<std::byte> build(const Message& message) {
           Writer to(Type::arena_made);
           to.put(m.size);
           to.put(m.number);
+          to.put(uint32_t{m.is_dmabuf});
           return to.finish();
         } else if constexpr (std::is_same_v<T, ArenaRetired>) {
           Writer to(Type::arena_retired);
@@ -259,7 +260,8 @@ Result<Message> parse(std::span<const std::byte> bytes) {
       break;
     case Type::arena_made: {
       const auto size = from.get<uint64_t>();
-      message = ArenaMade{from.get<uint32_t>(), size};
+      const auto number = from.get<uint32_t>();
+      message = ArenaMade{number, size, from.get_bool()};
       break;
     }
     case Type::arena_retired:

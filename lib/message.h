@@ -62,6 +62,7 @@ struct Refuse {
 struct ArenaMade {
   uint32_t number = 0;
   uint64_t size = 0;
+  bool is_dmabuf = false;  // or sealed memory
 };
 struct ArenaRetired {
   uint32_t number = 0;

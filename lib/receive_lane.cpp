@@ -1,5 +1,7 @@
 #include "lib/receive_lane.h"
 
+#include "lib/dmabuf.h"
+
 #include <algorithm>
 #include <array>
 #include <string>
@@ -175,6 +177,7 @@ Result<bool> BasicReceiveLane<Words>::resolve_item(Incoming& item) {
     auto view = resolve(descriptor.extra_arena, descriptor.extra_offset, descriptor.extra_size);
     if (!view) return view.error();
     if (!view->arena) return false;
+    if (view->arena->is_dmabuf()) return wrong("a descriptor's bytes lie in a dmabuf");
     const auto bytes = view->bytes();
     item.extra.assign(bytes.begin(), bytes.end());
   }
@@ -192,30 +195,49 @@ Result<View> BasicReceiveLane<Words>::resolve(uint32_t number, uint64_t offset, 
 template <class Words>
 Result<View> BasicReceiveLane<Words>::within(const std::shared_ptr<const PeerArena>& arena,
                                              uint64_t offset, uint64_t size) {
-  const size_t whole = arena->map.size();
+  const uint64_t whole = arena->size();
   if (size > whole || offset > whole - size)
     return wrong("a descriptor points outside of its arena");
   return View{arena, offset, static_cast<size_t>(size)};
 }
 
 template <class Words>
+Status BasicReceiveLane<Words>::may_add(uint32_t number, uint64_t size) {
+  const std::lock_guard lock(arenas_mutex_);
+  if (arenas_.contains(number)) return wrong("an arena was announced twice");
+  if (arenas_.size() >= limits_.arenas || size > limits_.bytes - arena_bytes_)
+    return wrong("the peer announced more memory than a peer may");
+  return ok();
+}
+
+template <class Words>
+void BasicReceiveLane<Words>::add(PeerArena arena) {
+  const auto added = std::make_shared<const PeerArena>(std::move(arena));
+  const std::lock_guard lock(arenas_mutex_);
+  arena_bytes_ += added->size();
+  arenas_.emplace(added->number, added);
+}
+
+template <class Words>
+Status BasicReceiveLane<Words>::add_dmabuf(uint32_t number, Fd fd, uint64_t size) {
+  if (auto may = may_add(number, size); !may) return may;
+  auto found = dmabuf_size(fd.get());
+  if (!found) return found.error();
+  if (*found != size) return wrong("a dmabuf is not of the size that was announced");
+  add(PeerArena{number, std::move(fd), Mapping(), size});
+  return ok();
+}
+
+template <class Words>
 Status BasicReceiveLane<Words>::add_arena(uint32_t number, Fd fd, uint64_t size) {
-  {
-    const std::lock_guard lock(arenas_mutex_);
-    if (arenas_.contains(number)) return wrong("an arena was announced twice");
-    if (arenas_.size() >= limits_.arenas || size > limits_.bytes - arena_bytes_)
-      return wrong("the peer announced more memory than a peer may");
-  }
+  if (auto may = may_add(number, size); !may) return may;
   // Mapped without the lock: faulting in takes time, and frames flow meanwhile. Of a peer that
   // announces more and more it is left to who reads it, since others wait for this thread.
   const bool populates = size <= kMostPopulated - populated_;
   if (populates) populated_ += size;
   auto map = map_sealed(fd, size, populates);
   if (!map) return map.error();
-  auto arena = std::make_shared<const PeerArena>(PeerArena{number, std::move(fd), std::move(*map)});
-  const std::lock_guard lock(arenas_mutex_);
-  arenas_.emplace(number, std::move(arena));
-  arena_bytes_ += size;
+  add(PeerArena{number, std::move(fd), std::move(*map)});
   return ok();
 }
 
@@ -242,7 +264,7 @@ Status BasicReceiveLane<Words>::retire_arena(uint32_t number) {
   const auto found = arenas_.find(number);
   if (found == arenas_.end()) return wrong("an unknown arena was retired");
   last = found->second;
-  if (last->fd) arena_bytes_ -= last->map.size();
+  if (last->fd) arena_bytes_ -= last->size();
   arenas_.erase(found);
   retired_.fetch_add(1, std::memory_order_release);  // pairs with the acquire in resolve_item()
   return ok();

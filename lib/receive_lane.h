@@ -32,7 +32,11 @@ namespace mmaplink {
 struct PeerArena {
   uint32_t number;
   Fd fd;
-  Mapping map;  // read-only
+  Mapping map;               // read-only
+  uint64_t dmabuf_size = 0;  // of a dmabuf, which is not mapped here
+
+  bool is_dmabuf() const { return dmabuf_size > 0; }
+  uint64_t size() const { return is_dmabuf() ? dmabuf_size : map.size(); }
 };
 
 // Memory of the peer that was found to lie where its descriptor says.
@@ -40,7 +44,11 @@ struct View {
   std::shared_ptr<const PeerArena> arena;
   uint64_t offset = 0;
   size_t size = 0;
-  std::span<const std::byte> bytes() const { return {arena->map.data() + offset, size}; }
+  // Of a dmabuf there are none.
+  std::span<const std::byte> bytes() const {
+    if (arena->is_dmabuf()) return {};
+    return {arena->map.data() + offset, size};
+  }
 };
 
 struct Incoming {
@@ -93,6 +101,7 @@ class BasicReceiveLane {
   void give_back(uint64_t ticket);
 
   Status add_arena(uint32_t number, Fd fd, uint64_t size);
+  Status add_dmabuf(uint32_t number, Fd fd, uint64_t size);
   // The same of what is mapped already.
   Status add_mapped(uint32_t number, Mapping map);
   Status retire_arena(uint32_t number);
@@ -105,6 +114,8 @@ class BasicReceiveLane {
 
  private:
   Status check(const Incoming& item);
+  Status may_add(uint32_t number, uint64_t size);
+  void add(PeerArena arena);
   Result<bool> resolve_item(Incoming& item);
   static Result<View> within(const std::shared_ptr<const PeerArena>& arena, uint64_t offset,
                              uint64_t size);

@@ -188,6 +188,24 @@ TEST(announced_sizes_are_checked) {
         "the peer announced more memory than a peer may");
 }
 
+// Who is told that it is one must not ask it as if it were.
+TEST(what_is_no_dmabuf_is_refused) {
+  std::array<int, 2> ends{};
+  fail_unless_equals_int(pipe2(ends.data(), O_CLOEXEC), 0);
+  const Fd read(ends[0]);
+  const Fd write(ends[1]);
+  const Fd sealed = memfd(kArenaSize, kAllSeals, kArenaSize);
+  const Fd named(memfd_create("\nexp_name:\tx\n", MFD_CLOEXEC));
+  const Fd null(open("/dev/null", O_RDWR | O_CLOEXEC));
+  for (const Fd* fd : {&read, &sealed, &named, &null})
+    test::attack_source(
+        "no dmabuf",
+        [&](ForgedPeer& peer) {
+          peer.send(ArenaMade{1, kArenaSize, true}, {fd->get()});
+        },
+        "the memory is no dmabuf");
+}
+
 TEST(number_of_arenas_is_bounded) {
   const Fd good = memfd(page_size(), kAllSeals, page_size());
   const auto announces = [&](ForgedPeer& peer) {

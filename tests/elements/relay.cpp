@@ -257,3 +257,25 @@ TEST(descriptors_have_a_bound) {
   fail_unless(now.files < before.files + 100, "%s, then %s", before.text().c_str(),
               now.text().c_str());
 }
+
+// There is none to be had everywhere: what is one is tested in tests/camera.
+TEST(dmabufs_are_for_links_that_map) {
+  const Scene scene;
+  for (const auto& [mode, expected] : {std::pair("mmap=auto", true), std::pair("mmap=no", false)}) {
+    const Pipeline sender("videotestsrc ! " + scene.sink("name=sink wait-for-connection=true"));
+    const Pipeline reader(
+        scene.src(mode) +
+        " ! capsfilter caps=\"video/x-raw(memory:DMABuf,meta:x);video/x-raw,width=64\" ! fakesink "
+        "async=false");
+    reader.play();
+    sender.play();
+    fail_unless(test::becomes([&] { return test::stat(sender.element("sink"), "buffers") > 0; }));
+    GstPad* pad = gst_element_get_static_pad(sender.element("sink"), "sink");
+    const test::Ref<GstCaps> caps(gst_pad_query_caps(pad, nullptr));
+    gst_object_unref(pad);
+    gchar* text = gst_caps_to_string(caps.get());
+    fail_unless(test::contains(text, "memory:DMABuf") == expected, "%s", text);
+    fail_unless(test::contains(text, "64"), "%s", text);
+    g_free(text);
+  }
+}

@@ -68,8 +68,8 @@ void fields_arrive() {
       g_assert_true(welcome.lanes == lanes && welcome.version == kVersion);
       g_assert_true(std::get<Lanes>(trip(lanes)) == lanes);
     }
-  const auto made = std::get<ArenaMade>(trip(ArenaMade{3, uint64_t{5} << 40}));
-  g_assert_true(made.number == 3 && made.size == uint64_t{5} << 40);
+  const auto made = std::get<ArenaMade>(trip(ArenaMade{3, uint64_t{5} << 40, true}));
+  g_assert_true(made.number == 3 && made.size == uint64_t{5} << 40 && made.is_dmabuf);
   g_assert_cmpuint(std::get<ArenaRetired>(trip(ArenaRetired{12})).number, ==, 12);
   const auto note = std::get<Note>(trip(Note{~0u, bytes_of("x")}));
   g_assert_true(note.kind == ~0u && note.bytes == bytes_of("x"));
