@@ -46,7 +46,7 @@ class Peer {
     if (std::holds_alternative<Refuse>(received.message) || !link_) return false;
     ReceiveLane& lane = *link_->receive_lane();
     if (const auto* made = std::get_if<ArenaMade>(&received.message))
-      return static_cast<bool>(lane.add_arena(made->number, std::move(received.fd), made->size));
+      return static_cast<bool>(link_->add_arena(*made, std::move(received.fd)));
     if (const auto* retired = std::get_if<ArenaRetired>(&received.message))
       return static_cast<bool>(lane.retire_arena(retired->number));
     if (const auto* lanes = std::get_if<Lanes>(&received.message)) {

@@ -178,6 +178,7 @@ void add_conversations(const Corpus& corpus) {
       say(to, ArenaMade{1, kPage}, Kind{kind});
     });
   }
+  both("dmabuf", [](Out& to) { say(to, ArenaMade{1, kPage, true}, Kind::page); });
   both("many-descriptors", [](Out& to) {
     for (const unsigned count : {2u, 15u, 15u})
       say(to, note(1, 1), static_cast<Kind>(static_cast<unsigned>(Kind::null) | count << 4));
