@@ -60,9 +60,9 @@ bool is_feature_name(std::string_view name) {
          is_letter(what[0]) && std::ranges::all_of(what, is_letter_or_digit);
 }
 
-// Caps are there to be compared, and GStreamer can't do that with each type: gchar is one. Caps
-// within caps have been asked by then.
-bool comparable(const GValue* value);
+// Caps are there to be compared, and GStreamer can't do that with each type: gchar is one. Nor with a
+// list of several of which one is an empty list. Caps within caps have been asked by then.
+bool comparable(const GValue* value, bool is_listed = false);
 
 bool comparable(const GstStructure* structure) {
   return gst_structure_foreach(
@@ -70,7 +70,7 @@ bool comparable(const GstStructure* structure) {
       [](GQuark, const GValue* value, gpointer) -> gboolean { return comparable(value); }, nullptr);
 }
 
-bool comparable(const GValue* value) {
+bool comparable(const GValue* value, bool is_listed) {
   if (GST_VALUE_HOLDS_STRUCTURE(value)) {
     const GstStructure* inner = gst_value_get_structure(value);
     return inner != nullptr && comparable(inner);
@@ -79,8 +79,9 @@ bool comparable(const GValue* value) {
   if (!is_list && !GST_VALUE_HOLDS_ARRAY(value)) return gst_value_can_compare(value, value);
   const auto at = is_list ? gst_value_list_get_value : gst_value_array_get_value;
   const guint count = is_list ? gst_value_list_get_size(value) : gst_value_array_get_size(value);
+  if (is_listed && is_list && count == 0) return false;
   for (guint i = 0; i < count; ++i)
-    if (!comparable(at(value, i))) return false;
+    if (!comparable(at(value, i), true)) return false;
   return true;
 }
 

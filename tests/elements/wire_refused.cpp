@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "gst/wire-stream.h"
+#include "gst/wire-structure.h"
 #include "gst/wire-value.h"
 #include "gst/wire.h"
 #include "tests/elements/metas_bytes.h"
@@ -63,6 +64,35 @@ TEST(types_that_are_none_are_refused) {
   for (const uint32_t type : {0u, 1u, 77u, 0x7fffffffu, 0xffffff0au, ~0u}) {
     fail_if(decode_event(with(eos, 0, type)) != nullptr, "event %u", type);
     fail_if(decode_question(with(Bytes(4), 0, type)) != nullptr, "query %u", type);
+  }
+}
+
+// Found by a fuzzer: GStreamer 1.22 follows a null pointer as it compares them.
+TEST(caps_with_an_empty_list_in_a_list_are_refused) {
+  const NoComplaints strict;
+  for (const bool is_empty : {true, false}) {
+    GValue inner = G_VALUE_INIT;
+    GValue one = G_VALUE_INIT;
+    GValue list = G_VALUE_INIT;
+    g_value_init(&inner, GST_TYPE_LIST);
+    g_value_init(&one, G_TYPE_INT);
+    if (!is_empty) gst_value_list_append_value(&inner, &one);
+    g_value_init(&list, GST_TYPE_LIST);
+    gst_value_list_append_and_take_value(&list, &inner);
+    gst_value_list_append_and_take_value(&list, &one);
+    GstStructure* structure = gst_structure_new_empty("a/b");
+    gst_structure_take_value(structure, "x", &list);
+    const auto bytes = written([&](BytesOut& to) {
+      to.put(0u);
+      to.put(1u);
+      const bool put = gstmmap::put_structure(structure, to);
+      to.put(0u);
+      to.put(0u);
+      return put;
+    });
+    gst_structure_free(structure);
+    BytesIn from(bytes);
+    fail_unless_equals_int(gstmmap::get_caps(from) == nullptr, is_empty);
   }
 }
 
