@@ -48,6 +48,7 @@ enum {
   PROP_PEER_TIMEOUT,
   PROP_MAX_CLIENTS,
   PROP_REMOTE_MESSAGES,
+  PROP_UDMABUF,
 };
 
 static GstStaticPadTemplate sink_template =
@@ -96,6 +97,9 @@ static void set_property(GObject* object, guint id, const GValue* value, GParamS
       settings.remote_messages = names != nullptr ? names : "";
       break;
     }
+    case PROP_UDMABUF:
+      settings.udmabuf = g_value_get_boolean(value);
+      break;
     default:
       known = gstmmap::set_common_property(settings, id, value);
   }
@@ -127,6 +131,9 @@ static void get_property(GObject* object, guint id, GValue* value, GParamSpec* s
       break;
     case PROP_REMOTE_MESSAGES:
       g_value_set_string(value, sink.settings.remote_messages.c_str());
+      break;
+    case PROP_UDMABUF:
+      g_value_set_boolean(value, sink.settings.udmabuf);
       break;
     default:
       known = gstmmap::get_common_property(sink.settings, id, value);
@@ -345,6 +352,13 @@ static void gst_mmap_sink_class_init(GstMmapSinkClass* klass) {
                           "server's pipeline that are posted here too, separated by commas (errors "
                           "and warnings always are)",
                           "", fixed));
+  g_object_class_install_property(
+      object, PROP_UDMABUF,
+      g_param_spec_boolean("udmabuf", "udmabuf",
+                           "Propose frames of raw video that drivers can write into, such as "
+                           "v4l2src with io-mode=dmabuf-import (at most 32, by /dev/udmabuf). "
+                           "Readers can write into them, too: only for those that are trusted",
+                           FALSE, fixed));
 
   gst_element_class_add_static_pad_template(element, &sink_template);
   gst_element_class_set_static_metadata(

@@ -6,6 +6,8 @@
 #include <bit>
 
 #include "gst/gstmmapbufferpool.h"
+#include "gst/udmabuf.h"
+#include "lib/layout.h"
 
 namespace gstmmap {
 
@@ -52,7 +54,7 @@ void Needs::add(GstQuery* answered) {
 }
 
 void answer_allocation(GstQuery* query, const std::shared_ptr<mmaplink::Sender>& sender,
-                       GstAllocator* allocator, const Needs& needs) {
+                       GstAllocator* allocator, const Needs& needs, bool udmabuf) {
   GstCaps* caps = nullptr;
   gst_query_parse_allocation(query, &caps, nullptr);
   GstAllocationParams params;
@@ -68,9 +70,14 @@ void answer_allocation(GstQuery* query, const std::shared_ptr<mmaplink::Sender>&
     const guint64 affordable = sender->store()->max_memory() / 2 / std::max<guint>(size, 1);
     const auto least =
         static_cast<guint>(std::max<guint64>(1, std::min<guint64>(needs.min_buffers, affordable)));
-    GstBufferPool* pool = buffer_pool_new(sender, caps, size, least, params);
+    // Each is announced by itself, and a peer takes only so many.
+    const auto most = udmabuf ? static_cast<guint>(std::clamp<guint64>(
+                                    affordable * 2, least, mmaplink::kMostForeignArenas / 4))
+                              : 0;
+    GstBufferPool* pool = udmabuf ? udmabuf_pool_new(caps, size, least, most, params)
+                                  : buffer_pool_new(sender, caps, size, least, params);
     if (pool != nullptr) {
-      gst_query_add_allocation_pool(query, pool, size, least, 0);
+      gst_query_add_allocation_pool(query, pool, size, least, most);
       gst_object_unref(pool);
     }
     const bool all_know = std::find(needs.metas.begin(), needs.metas.end(),

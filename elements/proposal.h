@@ -30,8 +30,9 @@ class Needs {
 
 // Adds an allocator and, for raw video, a pool without a maximum and GstVideoMeta, so that padded
 // frames pass as they are; other metas where the readers know them. Frames are to have something
-// around them only where that costs no reader a copy. The allocator is one of the sender's.
+// around them only where that costs no reader a copy. The allocator is one of the sender's. With
+// `udmabuf` frames are dmabufs, as many as max-memory has room for.
 void answer_allocation(GstQuery* query, const std::shared_ptr<mmaplink::Sender>& sender,
-                       GstAllocator* allocator, const Needs& needs);
+                       GstAllocator* allocator, const Needs& needs, bool udmabuf);
 
 }  // namespace gstmmap

@@ -210,7 +210,7 @@ void Sink::propose_allocation(GstQuery* query) {
     const auto make = [&] { return own(gst_query_new_allocation(caps, need_pool)); };
     for (const auto& answered : ask(readers_.all(), make)) needs.add(answered.query.get());
   }
-  answer_allocation(query, sender_, allocator_, needs);
+  answer_allocation(query, sender_, allocator_, needs, active_.udmabuf);
 }
 
 // --- latency: the application's thread

@@ -8,6 +8,7 @@
 
 #include "elements/gstmmapsrc.h"
 #include "gst/gstmmapmemory-private.h"
+#include "lib/dmabuf.h"
 
 GST_DEBUG_CATEGORY_EXTERN(gst_mmap_sink_debug);
 #define GST_CAT_DEFAULT gst_mmap_sink_debug
@@ -82,7 +83,9 @@ void Sink::close() {
 
 bool Sink::start() {
   const std::string mmap = active_.mmap;
-  if (auto good = read_again(element(), settings, active_); !good) {
+  auto good = read_again(element(), settings, active_);
+  if (good && active_.udmabuf) good = mmaplink::check_can_make_dmabufs();
+  if (!good) {
     post_error(element(), good.error());
     return false;
   }

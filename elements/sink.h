@@ -38,6 +38,7 @@ struct SinkSettings : Settings {
   mmaplink::Leaky leaky = mmaplink::Leaky::none;
   GstClockTime peer_timeout = GST_CLOCK_TIME_NONE;
   std::string remote_messages;
+  bool udmabuf = false;
 };
 
 class Sink final : public mmaplink::EndpointUser {

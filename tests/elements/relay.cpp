@@ -1,6 +1,7 @@
 // Memory that is not of this link: what came over another one, and what elements share already. It
 // crosses as it is, and is let go of when the last process has.
 #include <fcntl.h>
+#include <gst/allocators/gstdmabuf.h>
 #include <gst/allocators/gstfdmemory.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -278,4 +279,28 @@ TEST(dmabufs_are_for_links_that_map) {
     fail_unless(test::contains(text, "64"), "%s", text);
     g_free(text);
   }
+}
+
+// Where there is the driver, frames of ordinary memory are dmabufs; else it is said what is
+// missing.
+TEST(udmabufs_are_made_or_missed) {
+  const Scene scene;
+  if (access("/dev/udmabuf", R_OK | W_OK) != 0) {
+    const Pipeline sink(scene.sink("udmabuf=true"));
+    fail_unless_equals_int(sink.set(GST_STATE_PAUSED), GST_STATE_CHANGE_FAILURE);
+    const std::string error = sink.wait_error();
+    fail_unless(test::contains(error, "/dev/udmabuf"), "%s", error.c_str());
+    return;
+  }
+  const Harness sink(scene.sink("udmabuf=true"));
+  const Harness source(scene.src());
+  source.play();
+  sink.wait_for_clients(1);
+  for (guint64 i = 0; i < 100; ++i) {
+    fail_unless_equals_int(sink.push(numbered(sink, i)), GST_FLOW_OK);
+    const auto came = source.pull();
+    fail_unless_equals_uint64(GST_BUFFER_OFFSET(came.get()), i);
+    fail_unless(gst_is_dmabuf_memory(gst_buffer_peek_memory(came.get(), 0)));
+  }
+  fail_unless_equals_uint64(sink.stat("bytes-copied"), 0);
 }
