@@ -36,6 +36,8 @@ bool mend(uintptr_t address) {
     const uintptr_t begin = slot.begin.load(std::memory_order_acquire);
     const uintptr_t end = slot.end.load(std::memory_order_acquire);
     if (address < begin || address >= end) continue;
+    // Used again meanwhile: the two do not belong together, and the fault was none of these.
+    if (slot.begin.load(std::memory_order_acquire) != begin) continue;
     // A file is cut at its end: what lies behind has gone, too.
     const size_t page = slot.page.load(std::memory_order_relaxed);
     const uintptr_t from = begin + ((address - begin) & ~(page - 1));
