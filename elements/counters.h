@@ -31,6 +31,8 @@ struct Standing {
   guint64 in_flight = 0;
   guint64 arenas = 0;
   guint64 arena_bytes = 0;
+  guint64 hugetlb_bytes = 0;  // of them
+  guint64 thp_bytes = 0;
   guint64 peers = 0;
   guint64 latency_p50 = 0;  // ns, publish to receive
   guint64 latency_p99 = 0;
@@ -46,9 +48,10 @@ inline GstStructure* stats_new(const char* name, const char* direction, const Co
       counters.bytes.load(), "buffers-copied", G_TYPE_UINT64, counters.buffers_copied.load(),
       "bytes-copied", G_TYPE_UINT64, counters.bytes_copied.load(), "dropped", G_TYPE_UINT64,
       counters.dropped.load(), "in-flight", G_TYPE_UINT64, now.in_flight, "arenas", G_TYPE_UINT64,
-      now.arenas, "arena-bytes", G_TYPE_UINT64, now.arena_bytes, "peers", G_TYPE_UINT64, now.peers,
-      "latency-p50", G_TYPE_UINT64, now.latency_p50, "latency-p99", G_TYPE_UINT64, now.latency_p99,
-      nullptr);
+      now.arenas, "arena-bytes", G_TYPE_UINT64, now.arena_bytes, "hugetlb-bytes", G_TYPE_UINT64,
+      now.hugetlb_bytes, "thp-bytes", G_TYPE_UINT64, now.thp_bytes, "peers", G_TYPE_UINT64,
+      now.peers, "latency-p50", G_TYPE_UINT64, now.latency_p50, "latency-p99", G_TYPE_UINT64,
+      now.latency_p99, nullptr);
   if (now.mode) {
     const std::string field = std::string("mode-") + direction;
     gst_structure_set(stats, field.c_str(), G_TYPE_STRING, word_of(*now.mode),

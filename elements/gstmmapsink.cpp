@@ -366,6 +366,7 @@ static void gst_mmap_sink_class_init(GstMmapSinkClass* klass) {
       "Sends a stream, frames in place, to other processes of this host", "The gst-mmap authors");
   gst_type_mark_as_plugin_api(gst_mmap_role_get_type(), static_cast<GstPluginAPIFlags>(0));
   gst_type_mark_as_plugin_api(gst_mmap_on_disconnect_get_type(), static_cast<GstPluginAPIFlags>(0));
+  gst_type_mark_as_plugin_api(gst_mmap_huge_pages_get_type(), static_cast<GstPluginAPIFlags>(0));
   gst_type_mark_as_plugin_api(leaky_type(), static_cast<GstPluginAPIFlags>(0));
 }
 

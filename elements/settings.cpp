@@ -9,6 +9,7 @@
 using mmaplink::Endpoint;
 using mmaplink::Error;
 using mmaplink::Failure;
+using mmaplink::HugePages;
 using mmaplink::Role;
 using mmaplink::Status;
 
@@ -30,6 +31,17 @@ GType gst_mmap_on_disconnect_get_type(void) {
       {static_cast<gint>(OnDisconnect::error), "Post an error", "error"},
       {0, nullptr, nullptr}};
   static const GType type = g_enum_register_static("GstMmapOnDisconnect", values);
+  return type;
+}
+
+GType gst_mmap_huge_pages_get_type(void) {
+  static const GEnumValue values[] = {
+      {static_cast<gint>(HugePages::no), "None", "no"},
+      {static_cast<gint>(HugePages::tries), "For what fills half of one, where there are any",
+       "try"},
+      {static_cast<gint>(HugePages::require), "For all, or an error", "require"},
+      {0, nullptr, nullptr}};
+  static const GType type = g_enum_register_static("GstMmapHugePages", values);
   return type;
 }
 
@@ -80,6 +92,12 @@ void install_common_properties(GObjectClass* klass, Role role) {
                           "its peer's memory is mapped)",
                           4096, G_MAXUINT64, mmaplink::kDefaultMemory, fixed));
   g_object_class_install_property(
+      klass, PROP_HUGE_PAGES,
+      g_param_spec_enum("huge-pages", "Huge pages",
+                        "Whether payload memory that this side makes lies in huge pages, those of "
+                        "hugetlbfs or else transparent ones; stats say which it got",
+                        gst_mmap_huge_pages_get_type(), static_cast<gint>(HugePages::no), fixed));
+  g_object_class_install_property(
       klass, PROP_CONNECTION_TIMEOUT,
       g_param_spec_uint64("connection-timeout", "Connection timeout",
                           "Nanoseconds without a peer before an error (default: wait for ever)", 0,
@@ -125,12 +143,13 @@ void install_common_properties(GObjectClass* klass, Role role) {
                        -1, G_MAXINT, -1, place));
   g_object_class_install_property(
       klass, PROP_STATS,
-      g_param_spec_boxed("stats", "Statistics",
-                         "Since the start: buffers, bytes, buffers-copied, bytes-copied, dropped; "
-                         "now: in-flight, arenas, arena-bytes, peers; latency-p50 and latency-p99 "
-                         "(ns, publish to receive)",
-                         GST_TYPE_STRUCTURE,
-                         static_cast<GParamFlags>(G_PARAM_READABLE | G_PARAM_STATIC_STRINGS)));
+      g_param_spec_boxed(
+          "stats", "Statistics",
+          "Since the start: buffers, bytes, buffers-copied, bytes-copied, dropped; "
+          "now: in-flight, arenas, arena-bytes, of these hugetlb-bytes and thp-bytes "
+          "in huge pages (transparent ones of a peer are not known), peers; "
+          "latency-p50 and latency-p99 (ns, publish to receive)",
+          GST_TYPE_STRUCTURE, static_cast<GParamFlags>(G_PARAM_READABLE | G_PARAM_STATIC_STRINGS)));
 }
 
 void install_signals(GType type) {
@@ -165,6 +184,9 @@ bool set_common_property(Settings& settings, guint id, const GValue* value) {
       return true;
     case PROP_MAX_MEMORY:
       settings.max_memory = g_value_get_uint64(value);
+      return true;
+    case PROP_HUGE_PAGES:
+      settings.huge_pages = static_cast<HugePages>(g_value_get_enum(value));
       return true;
     case PROP_CONNECTION_TIMEOUT:
       settings.connection_timeout = g_value_get_uint64(value);
@@ -205,6 +227,9 @@ bool get_common_property(const Settings& settings, guint id, GValue* value) {
       return true;
     case PROP_MAX_MEMORY:
       g_value_set_uint64(value, settings.max_memory);
+      return true;
+    case PROP_HUGE_PAGES:
+      g_value_set_enum(value, static_cast<gint>(settings.huge_pages));
       return true;
     case PROP_CONNECTION_TIMEOUT:
       g_value_set_uint64(value, settings.connection_timeout);

@@ -15,6 +15,7 @@
 
 GType gst_mmap_role_get_type(void);
 GType gst_mmap_on_disconnect_get_type(void);
+GType gst_mmap_huge_pages_get_type(void);
 
 namespace gstmmap {
 
@@ -29,6 +30,7 @@ struct Settings {
   mmaplink::Role role{};                               // its element says
   std::string mmap = "auto";
   guint64 max_memory = mmaplink::kDefaultMemory;
+  mmaplink::HugePages huge_pages = mmaplink::HugePages::no;
   GstClockTime connection_timeout = GST_CLOCK_TIME_NONE;
   GstClockTime query_timeout = GST_SECOND;
   OnDisconnect on_disconnect = OnDisconnect::automatic;
@@ -47,6 +49,7 @@ enum CommonProperty : guint {
   PROP_ROLE,
   PROP_MMAP,
   PROP_MAX_MEMORY,
+  PROP_HUGE_PAGES,
   PROP_CONNECTION_TIMEOUT,
   PROP_ON_DISCONNECT,
   PROP_QUERY_TIMEOUT,

@@ -62,7 +62,7 @@ bool Sink::open() {
 bool Sink::attach() {
   auto endpoint = Endpoint::attach(endpoint_key(element(), active_, GST_TYPE_MMAP_SRC), Side::sink,
                                    *this, mmaplink::parse_mode(active_.mmap, active_.role)->send,
-                                   active_.max_memory, file_of(active_));
+                                   active_.max_memory, file_of(active_), active_.huge_pages);
   if (!endpoint) {
     post_error(element(), endpoint.error());
     return false;
@@ -93,7 +93,8 @@ bool Sink::start() {
     detach();
     if (!attach()) return false;
   }
-  set_sender(Sender::make(active_.max_memory, timeout_of(active_.peer_timeout)));
+  set_sender(
+      Sender::make(active_.max_memory, timeout_of(active_.peer_timeout), active_.huge_pages));
   sender_->on_no_memory([this](const Error& why) { post_error(element(), why); });
   allocator_ = allocator_new(sender_, WhenFull::wait);
   look_at_time_ = true;
@@ -181,6 +182,8 @@ GstStructure* Sink::stats() const {
     now.in_flight = sender->in_flight();
     now.arenas = usage.arenas;
     now.arena_bytes = usage.bytes;
+    now.hugetlb_bytes = usage.hugetlb;
+    now.thp_bytes = usage.transparent;
   }
   for (const auto& reader : readers_.all()) {
     ++now.peers;

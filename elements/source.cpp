@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <tuple>
 #include <utility>
 
 #include "elements/gstmmapsink.h"
@@ -68,7 +69,7 @@ bool Source::open() {
 bool Source::attach() {
   auto endpoint = Endpoint::attach(endpoint_key(element_, active_, GST_TYPE_MMAP_SINK), Side::src,
                                    *this, mmaplink::parse_mode(active_.mmap, active_.role)->receive,
-                                   active_.max_memory, file_of(active_));
+                                   active_.max_memory, file_of(active_), active_.huge_pages);
   if (!endpoint) {
     post_error(element_, endpoint.error());
     return false;
@@ -83,12 +84,15 @@ void Source::close() {
 }
 
 bool Source::start() {
-  const auto before = std::pair(active_.mmap, active_.max_memory);
+  const auto attached_with = [this] {
+    return std::tuple(active_.mmap, active_.max_memory, active_.huge_pages);
+  };
+  const auto before = attached_with();
   if (auto good = read_again(element_, settings, active_); !good) {
     post_error(element_, good.error());
     return false;
   }
-  if (!endpoint_ || std::pair(active_.mmap, active_.max_memory) != before) {
+  if (!endpoint_ || attached_with() != before) {
     close();
     if (!attach()) return false;
   }
@@ -166,6 +170,8 @@ GstStructure* Source::stats() const {
     now.in_flight += usage.held;
     now.arenas += usage.arenas;
     now.arena_bytes += usage.bytes;
+    now.hugetlb_bytes += usage.hugetlb;
+    now.thp_bytes += usage.transparent;
     now.mode = connection.link->modes().receive;
     now.latency_p50 = lane.latency().percentile(0.5);
     now.latency_p99 = lane.latency().percentile(0.99);

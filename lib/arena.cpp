@@ -42,9 +42,10 @@ Result<Block> ArenaStore::allocate(size_t size, size_t align) {
   if (align > page_size())
     return Error{Failure::settings, "alignment of " + std::to_string(align) + " bytes"};
   // Arenas are whole pages.
-  if (std::max<size_t>(size, 1) > (max_memory_ & ~(page_size() - 1)))
-    return Error{Failure::settings, std::to_string(size) + " bytes are more than max-memory=" +
-                                        std::to_string(max_memory_)};
+  if (std::max<size_t>(size, 1) > (max_memory_ & ~(page() - 1)))
+    return Error{Failure::settings, std::to_string(size) + " bytes " +
+                                        (huge_ == HugePages::require ? "in huge pages " : "") +
+                                        "are more than max-memory=" + std::to_string(max_memory_)};
   for (bool again = false;; again = true) {
     Arenas retired;
     auto got = [&] {
@@ -117,28 +118,35 @@ Result<Block> ArenaStore::allocate_large(size_t size, Arenas& retired) {
 
 // For more arenas, of which one is to have a block of `size`.
 uint64_t ArenaStore::left(size_t size) const {
-  const uint64_t left = bytes_ < max_memory_ ? max_memory_ - bytes_ : 0;
+  const uint64_t left = bytes_ < max_memory_ ? (max_memory_ - bytes_) & ~(page() - 1) : 0;
   return fits_region(size) ? std::min<uint64_t>(left, region_->room()) : left;
 }
 
-Result<SealedMemory> ArenaStore::make_memory(size_t size) const {
-  if (fits_region(size)) return region_->allocate(size);
-  return make_sealed("mmap-arena", size);
+Result<SealedMemory> ArenaStore::make_memory(size_t size, HugePages huge) const {
+  if (!fits_region(size)) return make_sealed("mmap-arena", size, huge);
+  if (huge_ == HugePages::require && region_->pages() != Pages::hugetlb)
+    return Error{Failure::settings, "huge-pages=require, and the path mmap=" + region_->path() +
+                                        " is not on hugetlbfs: give one that is, such as a "
+                                        "directory in /dev/hugepages"};
+  return region_->allocate(size);
 }
 
 Result<std::shared_ptr<Arena>> ArenaStore::add_arena(size_t size, Arenas& retired) {
+  HugePages huge = fits_region(size) ? HugePages::no : huge_;
+  const auto over = [&] { return bytes_ + round_up(size, huge) > max_memory_; };
   const auto full = [&] {
-    return bytes_ + size > max_memory_ || arenas_.size() >= kMost ||
-           (fits_region(size) && region_->room() < size);
+    return over() || arenas_.size() >= kMost || (fits_region(size) && region_->room() < size);
   };
   if (full()) retire_empty(0, retired);
+  // What huge pages take more may be too much.
+  if (huge == HugePages::tries && over()) huge = HugePages::no;
   if (arenas_.size() >= kMost)
-    return Error{Failure::limit, "the memory is in as many pieces as a peer takes, " +
-                                     std::to_string(kMost)};
-  if (bytes_ + size > max_memory_)
+    return Error{Failure::limit,
+                 "the memory is in as many pieces as a peer takes, " + std::to_string(kMost)};
+  if (over())
     return Error{Failure::limit,
                  "the limit max-memory=" + std::to_string(max_memory_) + " is used up"};
-  auto memory = make_memory(size);
+  auto memory = make_memory(size, huge);
   if (!memory) return memory.error();
   auto arena = std::make_shared<Arena>(new_number(), std::move(*memory));
   arenas_.push_back(arena);
@@ -269,7 +277,12 @@ std::optional<Place> ArenaStore::find(const void* data, size_t size) const {
 
 ArenaStore::Usage ArenaStore::usage() const {
   const std::lock_guard lock(mutex_);
-  return {arenas_.size(), bytes_};
+  Usage now{arenas_.size(), bytes_, 0, 0};
+  for (const auto& arena : arenas_) {
+    if (arena->pages() == Pages::hugetlb) now.hugetlb += arena->size();
+    if (arena->pages() == Pages::transparent) now.transparent += arena->size();
+  }
+  return now;
 }
 
 void ArenaStore::on_retired(std::function<void(uint32_t)> call) {

@@ -35,6 +35,7 @@ class Arena {
   uint32_t number() const { return number_; }  // never used twice in one process
   bool is_dmabuf() const { return dmabuf_size_ > 0; }
   size_t size() const { return is_dmabuf() ? dmabuf_size_ : memory_.map.size(); }
+  Pages pages() const { return memory_.map.pages(); }
   const Fd& fd() const { return memory_.fd; }
   std::byte* data() const { return memory_.map.data(); }
   // Of a stream that is over: nothing that lies here is sent any more.
@@ -87,12 +88,15 @@ class ArenaStore : public std::enable_shared_from_this<ArenaStore> {
   struct Usage {
     size_t arenas;
     uint64_t bytes;
+    uint64_t hugetlb;      // of them, in such pages
+    uint64_t transparent;  // likewise
   };
 
   // Of an arena; never twice in one process.
   static uint32_t new_number();
 
-  explicit ArenaStore(uint64_t max_memory) : max_memory_(max_memory) {}
+  explicit ArenaStore(uint64_t max_memory, HugePages huge = HugePages::no)
+      : max_memory_(max_memory), huge_(huge) {}
 
   // `align` a power of two up to the page size. Failure::limit while max_memory is used up,
   // Failure::settings where `size` can never fit, Failure::no_space where the system has no more.
@@ -136,9 +140,12 @@ class ArenaStore : public std::enable_shared_from_this<ArenaStore> {
   // What is larger than our half of a file lies elsewhere.
   bool fits_region(size_t size) const { return region_ && size <= region_->capacity(); }
   uint64_t left(size_t size) const;
-  Result<SealedMemory> make_memory(size_t size) const;
+  // For arenas that have to be of huge ones.
+  size_t page() const { return huge_ == HugePages::require ? huge_page_size() : page_size(); }
+  Result<SealedMemory> make_memory(size_t size, HugePages huge) const;
 
   const uint64_t max_memory_;
+  const HugePages huge_;
   mutable std::mutex mutex_;
   Arenas arenas_;
   std::shared_ptr<Arena> chunk_;  // being cut from

@@ -93,7 +93,7 @@ Status Endpoint::suits(Side which, Wish wish, const std::string& file) const {
 
 Result<std::shared_ptr<Endpoint>> Endpoint::attach(const Key& key, Side side, EndpointUser& user,
                                                    Wish wish, uint64_t max_memory,
-                                                   const std::string& file) {
+                                                   const std::string& file, HugePages huge) {
   const std::lock_guard lock(registry_mutex);
   auto& known = registry()[key];
   auto endpoint = known.lock();
@@ -116,6 +116,7 @@ Result<std::shared_ptr<Endpoint>> Endpoint::attach(const Key& key, Side side, En
   endpoint->side(side).user = &user;
   endpoint->side(side).wish = wish;
   endpoint->side(side).max_memory = max_memory;
+  endpoint->side(side).huge = huge;
   if (key.role == Role::server && wish == Wish::no) endpoint->end_links_that_map(side);
   if (key.role == Role::server && !file.empty()) endpoint->end_links_without_file();
   return endpoint;
@@ -509,7 +510,7 @@ bool Endpoint::handle(Connection& connection, Channel::Received received) {
     if (is_inline && !connection.told_receives)
       good = Error{Failure::protocol, "an inline item for nobody"};
     else
-      good = connection.link->begin_item(*item, side(Side::src).max_memory);
+      good = connection.link->begin_item(*item, side(Side::src).max_memory, side(Side::src).huge);
   } else if (std::holds_alternative<Withdrawn>(received.message)) {
     good = connection.link->withdraw_items();
   } else if (const auto* progress = std::get_if<Progress>(&received.message)) {

@@ -76,12 +76,13 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
 
   // Failure::busy where a server has this side already; a client gets an endpoint of its own then.
   // `wish` is about what that side sends or receives; for what a source receives inline there is
-  // no more memory than `max_memory`, which is also what a file is made for. `file` is where that
-  // one is, for Wish::path: of both sides, if one of them says so.
+  // no more memory than `max_memory`, in such pages as `huge` says; a file is made for as much.
+  // `file` is where that one is, for Wish::path: of both sides, if one of them says so.
   static Result<std::shared_ptr<Endpoint>> attach(const Key& key, Side side, EndpointUser& user,
                                                   Wish wish = Wish::may,
                                                   uint64_t max_memory = kDefaultMemory,
-                                                  const std::string& file = "");
+                                                  const std::string& file = "",
+                                                  HugePages huge = HugePages::no);
   void detach(Side side);
 
   Status start(Side side, const Options& options);
@@ -103,6 +104,7 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
     EndpointUser* user = nullptr;  // attached
     Wish wish = Wish::may;
     uint64_t max_memory = kDefaultMemory;
+    HugePages huge = HugePages::no;
     std::string file;
     bool started = false;
     Options options;

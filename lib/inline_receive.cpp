@@ -57,16 +57,16 @@ InlineReceive::~InlineReceive() {
   if (store_) store_->on_retired({});
 }
 
-void InlineReceive::make_store(uint64_t max_memory) {
-  store_ = std::make_shared<ArenaStore>(std::min(max_memory, kLimits.bytes));
+void InlineReceive::make_store(uint64_t max_memory, HugePages huge) {
+  store_ = std::make_shared<ArenaStore>(std::min(max_memory, kLimits.bytes), huge);
   store_->on_retired([weak = std::weak_ptr(lane_)](uint32_t number) {
     // It may be one that nothing was ever published in.
     if (const auto to = weak.lock()) std::ignore = to->retire_arena(number);
   });
 }
 
-Status InlineReceive::begin(const ItemBegins& item, uint64_t max_memory) {
-  if (!store_) make_store(max_memory);
+Status InlineReceive::begin(const ItemBegins& item, uint64_t max_memory, HugePages huge) {
+  if (!store_) make_store(max_memory, huge);
   if (coming_) return wrong("an item began within another");
   auto waiting = sender_.waiting();
   if (!waiting) return waiting.error();
@@ -203,7 +203,7 @@ Status InlineReceive::know(const Arena& arena) const {
   if (lane_->knows(arena.number())) return ok();
   auto fd = arena.fd().duplicate();
   if (!fd) return fd.error();
-  return lane_->add_arena(arena.number(), std::move(*fd), arena.size());
+  return lane_->add_arena(arena.number(), std::move(*fd), arena.size(), arena.pages());
 }
 
 // What has not come whole is dropped when it has.

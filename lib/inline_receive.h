@@ -36,8 +36,8 @@ class InlineReceive final : public PartTarget {
   // tell().
   const std::shared_ptr<ReceiveLane>& lane() const { return lane_; }
 
-  // The first one's `max_memory` counts: bytes for all that comes.
-  Status begin(const ItemBegins& item, uint64_t max_memory);
+  // The first one's `max_memory` counts, bytes for all that comes, and `huge`.
+  Status begin(const ItemBegins& item, uint64_t max_memory, HugePages huge = HugePages::no);
   Status withdraw();
   Status begin_part(size_t size) override;
   std::span<std::byte> space() override;
@@ -57,7 +57,7 @@ class InlineReceive final : public PartTarget {
   Status know(const Arena& arena) const;
   Result<Block> allocate(size_t size);
   Result<Block> allocate_payload(size_t size);
-  void make_store(uint64_t max_memory);
+  void make_store(uint64_t max_memory, HugePages huge);
 
   const std::shared_ptr<Channel> channel_;
   const LocalLane local_;

@@ -138,9 +138,9 @@ Status Link::withdraw_items() {
   return parts_.inline_receive->withdraw();
 }
 
-Status Link::begin_item(const ItemBegins& item, uint64_t max_memory) {
+Status Link::begin_item(const ItemBegins& item, uint64_t max_memory, HugePages huge) {
   if (!parts_.inline_receive) return Error{Failure::protocol, "an inline item of what is mapped"};
-  return parts_.inline_receive->begin(item, max_memory);
+  return parts_.inline_receive->begin(item, max_memory, huge);
 }
 
 Status Link::take_progress(const Progress& progress) {

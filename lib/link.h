@@ -68,8 +68,8 @@ class Link {
   // What is inline goes on: the socket takes more, or something was published again. Any thread.
   void pump();
   // By the endpoint's thread. Failure::protocol in a direction that is mapped.
-  // What comes inline is given `max_memory` bytes, from the first item on.
-  Status begin_item(const ItemBegins& item, uint64_t max_memory);
+  // What comes inline is given `max_memory` bytes in such pages, from the first item on.
+  Status begin_item(const ItemBegins& item, uint64_t max_memory, HugePages huge = HugePages::no);
   Status withdraw_items();
   Status take_progress(const Progress& progress);
   // Failure::protocol in a direction that is inline.

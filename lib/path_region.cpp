@@ -195,7 +195,7 @@ Result<std::shared_ptr<PathRegion>> PathRegion::make(const std::string& path, ui
       if (auto set = set_access(region->fd_, region->path_, access); !set) return set.error();
     auto page = page_of(region->fd_, region->path_);
     if (!page) return page.error();
-    region->terms_.page = *page;
+    region->terms_.page = region->page_ = *page;
     const auto up = [&](uint64_t size) { return (size + *page - 1) & ~(*page - 1); };
     auto size = static_cast<uint64_t>(st.st_size);
     if (size == 0 && S_ISCHR(st.st_mode))
@@ -248,6 +248,7 @@ Result<std::shared_ptr<PathRegion>> PathRegion::open(const std::string& path,
     return Error{Failure::settings, "the path mmap=" + region->path_ + " has pages of " +
                                         std::to_string(*page) + " bytes here, and of " +
                                         std::to_string(terms.page) + " at the server"};
+  region->page_ = *page;
   if (auto locked = lock(region->fd_, region->path_, false); !locked) return locked.error();
   auto token = new_token();
   if (!token) return token.error();
@@ -349,7 +350,7 @@ Result<SealedMemory> PathRegion::allocate(size_t size) {
     return error;
   }
   SealedMemory made;
-  made.map = Mapping(map_.data() + offset, size, std::move(piece));
+  made.map = Mapping(map_.data() + offset, size, std::move(piece), pages());
   // A hint: what is not there comes as it is written.
   sys::populate(made.map.data(), size, MADV_POPULATE_WRITE);
   return made;

@@ -71,6 +71,7 @@ class PathRegion : public std::enable_shared_from_this<PathRegion> {
   void end() { ended_.store(true, std::memory_order_relaxed); }
   bool broken() const { return guard_->broken(); }
   const std::string& path() const { return path_; }
+  Pages pages() const { return page_ > page_size() ? Pages::hugetlb : Pages::normal; }
   const Fd& fd() const { return fd_; }
 
   // A piece of our half, whole pages, backed by memory now. Failure::limit where there is no room
@@ -96,6 +97,7 @@ class PathRegion : public std::enable_shared_from_this<PathRegion> {
   Wake wake_;  // written by the guard, which ends before it, and before the mapping
   std::unique_ptr<BusErrorGuard> guard_;
   RegionTerms terms_;
+  uint64_t page_ = 0;  // of its file system here
   Token token_{};
   bool is_server_ = false;
   bool made_ = false;  // and not yet removed

@@ -229,7 +229,7 @@ Status BasicReceiveLane<Words>::add_dmabuf(uint32_t number, Fd fd, uint64_t size
 }
 
 template <class Words>
-Status BasicReceiveLane<Words>::add_arena(uint32_t number, Fd fd, uint64_t size) {
+Status BasicReceiveLane<Words>::add_arena(uint32_t number, Fd fd, uint64_t size, Pages pages) {
   if (auto may = may_add(number, size); !may) return may;
   // Mapped without the lock: faulting in takes time, and frames flow meanwhile. Of a peer that
   // announces more and more it is left to who reads it, since others wait for this thread.
@@ -237,14 +237,17 @@ Status BasicReceiveLane<Words>::add_arena(uint32_t number, Fd fd, uint64_t size)
   if (populates) populated_ += size;
   auto map = map_sealed(fd, size, populates);
   if (!map) return map.error();
-  add(PeerArena{number, std::move(fd), std::move(*map)});
+  PeerArena arena{number, std::move(fd), std::move(*map)};
+  arena.pages = arena.map.pages() != Pages::normal ? arena.map.pages() : pages;
+  add(std::move(arena));
   return ok();
 }
 
 template <class Words>
 Status BasicReceiveLane<Words>::add_mapped(uint32_t number, Mapping map) {
   // Without a descriptor it does not count: it is memory of somebody else's.
-  auto arena = std::make_shared<const PeerArena>(PeerArena{number, Fd(), std::move(map)});
+  auto arena =
+      std::make_shared<const PeerArena>(PeerArena{number, Fd(), std::move(map), Pages::normal});
   const std::lock_guard lock(arenas_mutex_);
   if (!arenas_.emplace(number, std::move(arena)).second)
     return wrong("an arena was announced twice");
@@ -273,7 +276,13 @@ Status BasicReceiveLane<Words>::retire_arena(uint32_t number) {
 template <class Words>
 typename BasicReceiveLane<Words>::Usage BasicReceiveLane<Words>::usage() const {
   const std::lock_guard lock(arenas_mutex_);
-  return {static_cast<size_t>(owed_.load(std::memory_order_relaxed)), arenas_.size(), arena_bytes_};
+  Usage now{static_cast<size_t>(owed_.load(std::memory_order_relaxed)), arenas_.size(),
+            arena_bytes_, 0, 0};
+  for (const auto& [number, arena] : arenas_) {
+    if (arena->pages == Pages::hugetlb) now.hugetlb += arena->map.size();
+    if (arena->pages == Pages::transparent) now.transparent += arena->map.size();
+  }
+  return now;
 }
 
 template <class Words>

@@ -34,6 +34,7 @@ struct PeerArena {
   Fd fd;
   Mapping map;               // read-only
   uint64_t dmabuf_size = 0;  // of a dmabuf, which is not mapped here
+  Pages pages = Pages::normal;  // as far as is known
 
   bool is_dmabuf() const { return dmabuf_size > 0; }
   uint64_t size() const { return is_dmabuf() ? dmabuf_size : map.size(); }
@@ -75,7 +76,9 @@ class BasicReceiveLane {
   struct Usage {
     size_t held = 0;  // items taken and not given back
     size_t arenas = 0;
-    uint64_t bytes = 0;  // of arenas
+    uint64_t bytes = 0;        // of arenas
+    uint64_t hugetlb = 0;      // of them, in such pages
+    uint64_t transparent = 0;  // likewise, of our own
   };
 
   BasicReceiveLane(std::shared_ptr<SealedMemory> own, std::shared_ptr<const Mapping> peer);
@@ -100,7 +103,8 @@ class BasicReceiveLane {
   // "I am done with the descriptor of this ticket."
   void give_back(uint64_t ticket);
 
-  Status add_arena(uint32_t number, Fd fd, uint64_t size);
+  // `pages` is known of our own: of a peer's only those of hugetlbfs are.
+  Status add_arena(uint32_t number, Fd fd, uint64_t size, Pages pages = Pages::normal);
   Status add_dmabuf(uint32_t number, Fd fd, uint64_t size);
   // The same of what is mapped already.
   Status add_mapped(uint32_t number, Mapping map);

@@ -23,8 +23,9 @@ std::string idle_for(std::chrono::nanoseconds timeout) {
 }  // namespace
 
 std::shared_ptr<Sender> Sender::make(uint64_t max_memory,
-                                     std::optional<std::chrono::nanoseconds> peer_timeout) {
-  auto sender = std::make_shared<Sender>(max_memory, peer_timeout);
+                                     std::optional<std::chrono::nanoseconds> peer_timeout,
+                                     HugePages huge) {
+  auto sender = std::make_shared<Sender>(max_memory, peer_timeout, huge);
   // The store may outlive the sender: it asks whether there still is one.
   const std::weak_ptr<Sender> weak = sender;
   sender->store_->on_retired([weak](uint32_t arena) {
@@ -36,8 +37,9 @@ std::shared_ptr<Sender> Sender::make(uint64_t max_memory,
   return sender;
 }
 
-Sender::Sender(uint64_t max_memory, std::optional<std::chrono::nanoseconds> peer_timeout)
-    : store_(std::make_shared<ArenaStore>(max_memory)), peer_timeout_(peer_timeout) {}
+Sender::Sender(uint64_t max_memory, std::optional<std::chrono::nanoseconds> peer_timeout,
+               HugePages huge)
+    : store_(std::make_shared<ArenaStore>(max_memory, huge)), peer_timeout_(peer_timeout) {}
 
 Sender::~Sender() { stop(); }
 

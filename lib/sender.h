@@ -41,7 +41,8 @@ class Sender : public std::enable_shared_from_this<Sender> {
   // `peer_timeout`: a peer that is full, or holds most of the memory while there is none left, and
   // neither reads nor gives back for so long is hung up on.
   static std::shared_ptr<Sender> make(
-      uint64_t max_memory, std::optional<std::chrono::nanoseconds> peer_timeout = std::nullopt);
+      uint64_t max_memory, std::optional<std::chrono::nanoseconds> peer_timeout = std::nullopt,
+      HugePages huge = HugePages::no);
   ~Sender();
 
   const std::shared_ptr<ArenaStore>& store() const { return store_; }
@@ -93,7 +94,7 @@ class Sender : public std::enable_shared_from_this<Sender> {
   // so that nobody writes over what they are about to read.
   void stop();
 
-  Sender(uint64_t max_memory, std::optional<std::chrono::nanoseconds> peer_timeout);
+  Sender(uint64_t max_memory, std::optional<std::chrono::nanoseconds> peer_timeout, HugePages huge);
 
  private:
   bool give_up_on(Link& link, const Limits& limits, const Outgoing& item, Published& so);

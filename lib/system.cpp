@@ -11,6 +11,10 @@
 #include <cerrno>
 #include <system_error>
 
+#ifndef MADV_COLLAPSE  // Linux 6.1
+#define MADV_COLLAPSE 25
+#endif
+
 namespace mmaplink::sys {
 
 namespace {
@@ -44,7 +48,8 @@ void disarm() { armed = kNone; }
 int failed() { return count_failed; }
 
 int memfd_create(const char* name, unsigned flags) {
-  return fails(Call::memfd_create) ? -1 : ::memfd_create(name, flags);
+  const bool huge = (flags & MFD_HUGETLB) != 0;
+  return fails(huge ? Call::huge_pages : Call::memfd_create) ? -1 : ::memfd_create(name, flags);
 }
 
 int ftruncate(int fd, off_t size) { return fails(Call::ftruncate) ? -1 : ::ftruncate(fd, size); }
@@ -53,12 +58,16 @@ int fallocate(int fd, off_t size, off_t offset) {
   return fails(Call::fallocate) ? -1 : ::fallocate(fd, 0, offset, size);
 }
 
-void* mmap(size_t size, int protection, int fd, int flags) {
-  return fails(Call::mmap) ? MAP_FAILED : ::mmap(nullptr, size, protection, flags, fd, 0);
+void* mmap(size_t size, int protection, int fd, int flags, void* at) {
+  return fails(Call::mmap) ? MAP_FAILED : ::mmap(at, size, protection, flags, fd, 0);
 }
 
 int populate(void* data, size_t size, int advice) {
   return fails(Call::populate) ? -1 : madvise(data, size, advice);
+}
+
+int collapse(void* data, size_t size) {
+  return fails(Call::huge_pages) ? -1 : madvise(data, size, MADV_COLLAPSE);
 }
 
 int seal(int fd, int seals) { return fails(Call::seal) ? -1 : fcntl(fd, F_ADD_SEALS, seals); }

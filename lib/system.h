@@ -20,8 +20,9 @@ enum class Call {
   ftruncate,
   fallocate,
   mmap,
-  populate,  // madvise(MADV_POPULATE_…)
-  seal,      // fcntl(F_ADD_SEALS)
+  populate,    // madvise(MADV_POPULATE_…)
+  huge_pages,  // a memfd of them, and madvise(MADV_COLLAPSE)
+  seal,        // fcntl(F_ADD_SEALS)
   open,
   socket,
   accept,
@@ -41,8 +42,9 @@ int failed();
 int memfd_create(const char* name, unsigned flags);
 int ftruncate(int fd, off_t size);
 int fallocate(int fd, off_t size, off_t offset = 0);
-void* mmap(size_t size, int protection, int fd, int flags = MAP_SHARED);
+void* mmap(size_t size, int protection, int fd, int flags = MAP_SHARED, void* at = nullptr);
 int populate(void* data, size_t size, int advice);
+int collapse(void* data, size_t size);
 int seal(int fd, int seals);
 int open(const char* path, int flags);  // what is made is for nobody else (0600)
 int socket(int domain, int type);
