@@ -269,7 +269,7 @@ Status PathRegion::map(Wake wake) {
   peers_ = is_server_ ? page + half : page;
   // A device has all its memory already, and refuses.
   if (is_server_ && sys::fallocate(fd_.get(), static_cast<off_t>(page)) != 0 && errno == ENOSPC)
-    return of(errno, path_, "its first page");
+    return no_room(errno, "its first page");
   void* data = sys::mmap(whole, PROT_READ | PROT_WRITE, fd_.get(), MAP_SHARED | MAP_NORESERVE);
   if (data == MAP_FAILED) return of(errno, path_, "mmap");
   map_ = Mapping(static_cast<std::byte*>(data), whole);
@@ -323,6 +323,18 @@ PathRegion::~PathRegion() {
   guard_.reset();
 }
 
+Error PathRegion::no_room(int code, const char* what) const {
+  Error error = of(code, path_, what);
+  if (code != ENOSPC) return error;
+  struct statvfs fs {};
+  // hugetlbfs knows a limit of its own, if it has one, and not what is set aside.
+  if (pages() == Pages::hugetlb)
+    error.text += "; set more huge pages aside (sysctl vm.nr_hugepages), or mount it with more";
+  else if (fstatvfs(fd_.get(), &fs) == 0)
+    error.text += "; " + std::to_string(uint64_t{fs.f_bavail} * fs.f_frsize) + " are free there";
+  return error;
+}
+
 Result<SealedMemory> PathRegion::allocate(size_t size) {
   size = (size + terms_.page - 1) & ~(terms_.page - 1);
   uint64_t offset = 0;
@@ -341,13 +353,8 @@ Result<SealedMemory> PathRegion::allocate(size_t size) {
   auto piece = std::make_shared<Piece>(shared_from_this(), offset, size);
   if (sys::fallocate(fd_.get(), static_cast<off_t>(size), static_cast<off_t>(offset)) != 0 &&
       errno != EOPNOTSUPP && errno != ENODEV && errno != EINVAL) {
-    const int code = errno;
-    Error error =
-        system_error(code, "the path mmap=" + path_ + ": " + std::to_string(size) + " bytes more for it");
-    struct statvfs fs {};
-    if (code == ENOSPC && fstatvfs(fd_.get(), &fs) == 0)
-      error.text += "; " + std::to_string(uint64_t{fs.f_bavail} * fs.f_frsize) + " are free there";
-    return error;
+    const std::string what = std::to_string(size) + " bytes more for it";
+    return no_room(errno, what.c_str());
   }
   SealedMemory made;
   made.map = Mapping(map_.data() + offset, size, std::move(piece), pages());

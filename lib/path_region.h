@@ -89,6 +89,7 @@ class PathRegion : public std::enable_shared_from_this<PathRegion> {
   struct Piece;
   PathRegion() = default;
   Status map(Wake wake);
+  Error no_room(int code, const char* what) const;
   void release(uint64_t offset, uint64_t size);
 
   std::string path_;
@@ -102,7 +103,7 @@ class PathRegion : public std::enable_shared_from_this<PathRegion> {
   bool is_server_ = false;
   bool made_ = false;  // and not yet removed
   std::atomic<bool> ended_{false};
-  uint64_t own_ = 0;   // our half
+  uint64_t own_ = 0;  // our half
   uint64_t own_size_ = 0;
   uint64_t peers_ = 0;
 

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include <atomic>
+#include <cerrno>
 #include <cstring>
 
 #include "lib/link.h"
@@ -166,6 +167,58 @@ TEST(arenas_for_sources_are_checked) {
           peer.send(ArenaMade{1, kArenaSize}, {fd.get()});
         },
         bad.refusal);
+  }
+}
+
+// Of hugetlbfs they are believed no more. tests/lib/huge_pages.cpp has those that cost some.
+// Nothing where the kernel has none: then nobody can send any.
+static Fd huge_memfd(int seals) {
+  Fd fd(memfd_create("forged", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB));
+  if (!fd) {
+    fail_unless(errno == EINVAL || errno == ENODEV || errno == ENOSYS || errno == EOPNOTSUPP);
+    g_print("SKIP huge pages: this kernel has none\n");
+    return fd;
+  }
+  const auto size = static_cast<off_t>(mmaplink::huge_page_size());
+  fail_unless_equals_int(ftruncate(fd.get(), size), 0);
+  fail_unless_equals_int(fcntl(fd.get(), F_ADD_SEALS, seals), 0);
+  return fd;
+}
+
+struct BadHuge {
+  const char* name;
+  int seals;
+  const char* refusal;
+};
+constexpr BadHuge kBadHuge[] = {
+    {"huge pages that may be written", kAllSeals & ~F_SEAL_FUTURE_WRITE, kNotSealed},
+    {"huge pages that are not there", kAllSeals, kHoles}};
+
+TEST(huge_pages_for_sources_are_checked) {
+  for (const auto& [name, seals, refusal] : kBadHuge) {
+    const Fd fd = huge_memfd(seals);
+    if (!fd) return;
+    test::attack_source(
+        name,
+        [&](ForgedPeer& peer) {
+          peer.send(ArenaMade{1, mmaplink::huge_page_size()}, {fd.get()});
+        },
+        refusal);
+  }
+}
+
+TEST(huge_pages_for_sinks_are_checked) {
+  const Scene scene;
+  Play play(scene);
+  for (const auto& [name, seals, refusal] : kBadHuge) {
+    const Fd fd = huge_memfd(seals);
+    if (!fd) return;
+    play.attack(
+        name, true,
+        [&](ForgedPeer& peer) {
+          peer.send(ArenaMade{1, mmaplink::huge_page_size()}, {fd.get()});
+        },
+        refusal);
   }
 }
 

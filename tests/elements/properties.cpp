@@ -45,6 +45,7 @@ void check_common(GstElement* element, const char* role) {
                          {"role", role},
                          {"mmap", "auto"},
                          {"max-memory", "1073741824"},
+                         {"huge-pages", "no"},
                          {"connection-timeout", "18446744073709551615"},
                          {"on-disconnect", "auto"}});
   guint64 query_timeout = 0;
@@ -52,7 +53,7 @@ void check_common(GstElement* element, const char* role) {
   fail_unless_equals_uint64(query_timeout, GST_SECOND);
   for (const char* field :
        {"buffers", "bytes", "buffers-copied", "bytes-copied", "dropped", "in-flight", "arenas",
-        "arena-bytes", "peers", "latency-p50", "latency-p99"})
+        "arena-bytes", "hugetlb-bytes", "thp-bytes", "peers", "latency-p50", "latency-p99"})
     fail_unless_equals_uint64(test::stat(element, field), 0);
   for (const char* name : {"client-connected", "client-disconnected"}) {
     const guint id = g_signal_lookup(name, G_OBJECT_TYPE(element));
@@ -108,8 +109,8 @@ TEST(what_can_be_set_when_is_said) {
               GST_PARAM_MUTABLE_READY) != 0;
     };
     for (const char* property : {"socket-path", "role"}) fail_if(can_be_set_in_ready(property));
-    for (const char* property :
-         {"mmap", "max-memory", "perms", "group", "allowed-uids", "query-timeout", "on-disconnect"})
+    for (const char* property : {"mmap", "max-memory", "huge-pages", "perms", "group",
+                                 "allowed-uids", "query-timeout", "on-disconnect"})
       fail_unless(can_be_set_in_ready(property), "%s", property);
   }
 }
@@ -133,6 +134,7 @@ TEST(what_is_set_is_what_is_got) {
                                                   {"role", "server"},
                                                   {"mmap", "yes"},
                                                   {"max-memory", "8192"},
+                                                  {"huge-pages", "try"},
                                                   {"connection-timeout", "5"},
                                                   {"on-disconnect", "eos"}};
   const std::initializer_list<Expected> of_sink = {{"wait-for-connection", "true"},
