@@ -154,6 +154,22 @@ install_packages() {
   tests/install-packages.sh build test || exit 1
 }
 
+# Tests of huge pages that a peer has take some; without any they say that they were left out. The
+# machine gets back what it had.
+huge_pages=0
+set_huge_pages_aside() {
+  local pool=/proc/sys/vm/nr_hugepages before
+  [ -w "$pool" ] || return 0
+  before=$(<"$pool")
+  echo $((before + 48)) >"$pool" || true
+  huge_pages=$(($(<"$pool") - before))
+}
+
+give_huge_pages_back() {
+  local pool=/proc/sys/vm/nr_hugepages
+  [ "$huge_pages" -eq 0 ] || echo $(($(<"$pool") - huge_pages)) >"$pool"
+}
+
 test_gcc() {
   step "gcc: all tests"
   CXX=g++ build gcc "" -Dwerror=true || return 0
@@ -321,7 +337,8 @@ main() {
   done
   install_packages
   work=$(mktemp -d)
-  trap 'rm -rf "$work"' EXIT
+  trap 'give_huge_pages_back; rm -rf "$work"' EXIT
+  set_huge_pages_aside
   test_gcc
   test_containers
   test_quickstart

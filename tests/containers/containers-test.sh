@@ -267,6 +267,60 @@ test_full() {
   umount "$work/shared"
 }
 
+# As root: payload in huge pages, by path. As many are set aside beyond those there are, and given
+# back.
+huge_pages=10 # of 2 MiB: with max-memory=8M a file has a page and two halves of four
+pool=/proc/sys/vm/nr_hugepages
+
+set_aside() { echo $(($(<"$pool") + $1)) 2>/dev/null >"$pool"; }
+
+give_back() {
+  umount -q "$work/shared/pages" || true
+  [ "$set" -eq 0 ] || set_aside "-$set"
+}
+
+# Nothing, if there is a hugetlbfs with enough of them in $work/shared/pages.
+why_no_huge_pages() {
+  local before
+  [ -w "$pool" ] || { echo "this kernel has none, or $pool is not ours to write"; return; }
+  before=$(<"$pool")
+  set_aside $huge_pages || true
+  set=$(($(<"$pool") - before))
+  mkdir "$work/shared/pages"
+  if [ "$set" -lt $huge_pages ]; then
+    echo "no more than $set of $huge_pages could be set aside"
+  else
+    mount -t hugetlbfs -o pagesize=2M none "$work/shared/pages" 2>&1 || true
+  fi
+}
+
+test_huge_pages() {
+  local why
+  begin
+  set=0
+  trap 'give_back; rm -rf "$work"' EXIT
+  why_no_huge_pages >"$work/why"
+  why=$(<"$work/why")
+  if [ -n "$why" ]; then
+    skip "huge pages by path: $why"
+  else
+    box server
+    box client
+    server_properties="huge-pages=require max-memory=8388608 mmap=$work/at-server/pages"
+    client_properties+=" huge-pages=require max-memory=8388608 mmap=$work/at-client/pages"
+    crosses "a file on hugetlbfs, in a directory that has another name on each side"
+    truncate -s 18M "$work/shared/pages/region"
+    server_properties+=/region client_properties+=/region
+    crosses "a file on hugetlbfs that was there"
+    rm "$work/shared/pages/region"
+    umount "$work/shared/pages"
+    mount -t hugetlbfs -o pagesize=2M,size=2M none "$work/shared/pages"
+    fails "a hugetlbfs that is full" client "bytes more for it: No space left on device; set more"
+  fi
+  give_back
+  trap 'rm -rf "$work"' EXIT
+}
+
 test_system_calls() {
   # What Orc compiles it takes from a file, since no memory may become executable.
   begin
@@ -279,6 +333,11 @@ test_system_calls() {
   server_properties="mmap=$work/shared"
   client_properties+=" mmap=$work/shared"
   crosses "the same with a file"
+  begin
+  limit --kill
+  server_properties=huge-pages=try
+  client_properties+=" huge-pages=try"
+  crosses "the same with huge pages, where there are any"
   begin
   limit --without futex_waitv
   crosses "without futex_waitv"
@@ -386,6 +445,7 @@ main() {
   else
     test_unshare
     test_full
+    if [ -z "$why" ]; then test_huge_pages; else skip "huge pages by path: $why"; fi
     test_users
     test_trust
     why=$(why_no_box "$server_uid")
