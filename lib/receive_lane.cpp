@@ -246,8 +246,7 @@ Status BasicReceiveLane<Words>::add_arena(uint32_t number, Fd fd, uint64_t size,
 template <class Words>
 Status BasicReceiveLane<Words>::add_mapped(uint32_t number, Mapping map) {
   // Without a descriptor it does not count: it is memory of somebody else's.
-  auto arena =
-      std::make_shared<const PeerArena>(PeerArena{number, Fd(), std::move(map), Pages::normal});
+  auto arena = std::make_shared<const PeerArena>(PeerArena{number, Fd(), std::move(map)});
   const std::lock_guard lock(arenas_mutex_);
   if (!arenas_.emplace(number, std::move(arena)).second)
     return wrong("an arena was announced twice");

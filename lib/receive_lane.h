@@ -32,8 +32,8 @@ namespace mmaplink {
 struct PeerArena {
   uint32_t number;
   Fd fd;
-  Mapping map;               // read-only
-  uint64_t dmabuf_size = 0;  // of a dmabuf, which is not mapped here
+  Mapping map;                  // read-only
+  uint64_t dmabuf_size = 0;     // of a dmabuf, which is not mapped here
   Pages pages = Pages::normal;  // as far as is known
 
   bool is_dmabuf() const { return dmabuf_size > 0; }
