@@ -451,7 +451,12 @@ void Endpoint::serve(int fd, bool writable_only) {
   Connection& connection = found->second;
   if (connection.is_on_its_way) {
     auto good = greet_server(fd);
-    if (!good) drop(fd, good.error());
+    if (good) return;
+    // Nobody is there: to be tried again.
+    if (good.error().failure == Failure::not_found)
+      connections_.erase(fd);
+    else
+      drop(fd, good.error());
     return;
   }
   if (auto sent = connection.channel->flush(); !sent) return drop(fd, sent.error());
@@ -562,8 +567,7 @@ void Endpoint::drop(int fd, const Error& why) {
                                          std::to_string(connection.peer.uid) + ") on " + key_.path +
                                          ": " + why.text};
     tell_refused(refused);
-  } else if ((!again || why.failure == Failure::settings) && why.failure != Failure::gone &&
-             why.failure != Failure::not_found) {
+  } else if ((!again || why.failure == Failure::settings) && why.failure != Failure::gone) {
     fail(why);
   }
 }
