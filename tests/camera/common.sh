@@ -69,7 +69,7 @@ make_logs() {
 }
 
 # field FILE ELEMENT FIELD - one of the values that camera-client printed
-field() { sed -n "s/^stats $2:.* $3=\([^ ]*\).*/\1/p" "$1"; }
+field() { sed -n "s/^stats $2:.* $3=\([0-9]*\).*/\1/p" "$1"; }
 
 # Decodes the recording: a muxer can count frames that no decoder would show.
 count_frames() {
