@@ -1,7 +1,7 @@
 #!/bin/bash
 # The main job with a real V4L2 driver: one process captures, another encodes, the first
-# stores what came back. Says for each io-mode of v4l2src whether every frame arrived, and
-# whether frames crossed without a copy where they can.
+# stores what came back. Says for each io-mode of v4l2src whether every frame arrived, and without
+# a copy: in our memory, or (auto) in the driver's own, as dmabufs.
 #
 #   camera-test.sh BUILD_DIR
 #
@@ -89,7 +89,7 @@ on_host() {
   GUEST_SHARE=$logs "$here/guest-run.sh" "$here/camera-test.sh" "$BUILD_DIR" --in-guest "$logs" \
     "$CAMERA_MODES" "$CAMERA_CAPS" "$debug" || failed=1
   for mode in $CAMERA_MODES; do
-    judge "io-mode=$mode" "$logs/$mode" "$(complaint "$logs/$mode" "$mode")" || failed=1
+    judge "io-mode=$mode" "$logs/$mode" "$(complaint "$logs/$mode" never)" || failed=1
   done
   exit "$failed"
 }

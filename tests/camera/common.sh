@@ -79,9 +79,10 @@ count_frames() {
   field "$1/decode.stats" shown rendered
 }
 
-# complaint FOLDER IO_MODE - what is wrong with a job, nothing if all is well
+# complaint FOLDER COPIES - what is wrong with a job of which each frame is to be copied so often,
+# once or never; nothing if all is well
 complaint() {
-  local dir=$1 mode=$2 process status shown buffers bytes
+  local dir=$1 copies=$2 process status shown buffers bytes
   [ -s "$dir/server.status" ] || { echo "the guest ended before the job did"; return; }
   [ -s "$dir/client.status" ] || { echo "the server did not begin to listen"; return; }
   # the client first: where it failed, the server was ended
@@ -97,17 +98,11 @@ complaint() {
     echo "the stats of mmapsink do not say what was copied"
     return
   fi
-  case $mode in
-    rw | userptr)
-      [ "$bytes" -eq 0 ] || echo "$buffers frames, $bytes bytes, were copied that need not be"
-      ;;
-    *)
-      # The frames are in the driver's own memory, which the other process can't be given.
-      if [ "$buffers" -ne "$frames" ] || [ "$bytes" -eq 0 ]; then
-        echo "$buffers frames, $bytes bytes, were copied, not each of $frames frames once"
-      fi
-      ;;
-  esac
+  if [ "$copies" = never ]; then
+    [ "$bytes" -eq 0 ] || echo "$buffers frames, $bytes bytes, were copied that need not be"
+  elif [ "$buffers" -ne "$frames" ] || [ "$bytes" -eq 0 ]; then
+    echo "$buffers frames, $bytes bytes, were copied, not each of $frames frames once"
+  fi
 }
 
 show_logs() {
