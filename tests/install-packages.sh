@@ -6,6 +6,7 @@
 #   build    what building and running takes
 #   test     what tests/run.sh takes besides
 #   camera   the virtual machine of tests/camera
+#   vm       what a link between that machine and its host takes besides
 #
 # Needs root or sudo. Exits with 1, and a list to install by hand, where it has neither, and on
 # systems other than Debian and its like; there NO_INSTALL=1 goes on with what is there.
@@ -20,9 +21,10 @@ packages_of() {
     # opencv-doc has the video that the tests send, plugins-base-apps has gst-play-1.0
     test)
       echo gstreamer1.0-x clang clang-tidy cppcheck gstreamer1.0-plugins-base-apps opencv-doc \
-        spin valgrind bubblewrap libseccomp-dev
+        spin valgrind bubblewrap libseccomp-dev iproute2 python3-yaml
       ;;
     camera) echo qemu-system-x86 busybox-static kmod cpio xz-utils ;;
+    vm) echo socat ;;
     *)
       sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2
       exit 2

@@ -1,9 +1,10 @@
 #!/bin/bash
 # Installs what it takes, then builds and runs all tests. The last line is `N passed, N failed`.
 #
-#   run.sh [--camera] [--long] [--help]
+#   run.sh [--camera] [--vm] [--long] [--help]
 #
 #   --camera   also with a camera driver, in an emulated machine (a few minutes more)
+#   --vm       also a link between that machine and its host (a minute more)
 #   --long     also what takes long: the tests of the elements many times over, a thousand killed
 #              peers, two processes under AddressSanitizer, all elements under ThreadSanitizer, ten
 #              minutes of each fuzzer, elements under valgrind, and clang-tidy
@@ -16,6 +17,7 @@ set -euo pipefail
 
 cd "$(dirname "$0")/.."
 camera=
+vm=
 long=
 jobs=$(nproc)
 tests_at_once=$((jobs * 4)) # most of them wait, most of the time
@@ -306,15 +308,26 @@ test_quickstart() {
     examples/quickstart.sh --seconds 3 --build-dir build/gcc --output "$work/out.mkv"
 }
 
-test_camera() {
-  step "Camera"
-  local status=0 log=$work/camera lines
-  tests/install-packages.sh camera || true
-  timeout 600 bash tests/camera/camera-test.sh build/gcc </dev/null 2>&1 | tee "$log" || status=$?
+# guest_test NAME PACKAGES... - tests/camera/NAME-test.sh
+guest_test() {
+  local name=$1 status=0 log=$work/$1 lines
+  shift
+  tests/install-packages.sh "$@" || true
+  timeout 600 bash "tests/camera/$name-test.sh" build/gcc </dev/null 2>&1 | tee "$log" || status=$?
   count_lines "$log"
   if [ "$lines" -eq 0 ] || { [ "$status" -ne 0 ] && ! grep -qE '^(FAIL|SKIP) ' "$log"; }; then
-    fail "the camera test ended with status $status, without saying what failed"
+    fail "$name-test.sh ended with status $status, without saying what failed"
   fi
+}
+
+test_camera() {
+  step "Camera"
+  guest_test camera camera
+}
+
+test_vm() {
+  step "Virtual machine"
+  guest_test vm camera vm
 }
 
 summary() {
@@ -329,6 +342,7 @@ main() {
   while [ $# -gt 0 ]; do
     case $1 in
       --camera) camera=yes ;;
+      --vm) vm=yes ;;
       --long) long=yes test_seconds=3600 without_long=() ;;
       -h | --help) usage 0 ;;
       *) usage 2 >&2 ;;
@@ -348,6 +362,7 @@ main() {
   run_cppcheck
   [ -z "$long" ] || test_long
   [ -z "$camera" ] || test_camera
+  [ -z "$vm" ] || test_vm
   summary
   [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
 }

@@ -13,6 +13,7 @@
 # Environment:
 #   GUEST_SHARE     folder that guest and host both write to (default: none that lasts)
 #   GUEST_TIMEOUT   seconds the guest may take, boot included (default 300)
+#   GUEST_QEMU      further options for QEMU, split at spaces
 #
 # Exit status: SCRIPT's; 124 ran out of time; 125 the guest died, or couldn't be started.
 set -euo pipefail
@@ -106,7 +107,8 @@ fill_initramfs() {
   depmod -b "$work/kernel" "$version"
   mkdir -p "$root"/{bin,proc,modules,lower,upper,root}
   cp "$(type -P busybox)" "$root/bin/busybox"
-  for module in virtio_pci 9pnet_virtio 9p overlay vivid; do
+  # virtio_console: ports to the host; vsock_loopback: AF_VSOCK within the guest
+  for module in virtio_pci 9pnet_virtio 9p overlay vivid virtio_console vsock_loopback; do
     modprobe -d "$work/kernel" -S "$version" --show-depends "$module" |
       awk '$1 == "insmod" { print $2 }'
   done | awk '!seen[$0]++' | while read -r path; do
@@ -182,12 +184,14 @@ run_guest() {
     path=${folder#*=}
     shares+=(-virtfs "local,mount_tag=${folder%%=*},path=${path//,/,,},security_model=none")
   done
+  # shellcheck disable=SC2086
   timeout -k 5 "${GUEST_TIMEOUT:-300}" qemu-system-x86_64 \
     -nodefaults -no-user-config -display none -no-reboot \
     -machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m 2G \
     -kernel "$boot/vmlinuz" -initrd "$boot/initramfs" \
     -append "console=ttyS0 loglevel=4 panic=-1 mitigations=off tsc=reliable" \
-    -serial "file:$control/console" "${shares[@]}" </dev/null >"$control/qemu" 2>&1 &
+    -serial "file:$control/console" "${shares[@]}" ${GUEST_QEMU:-} \
+    </dev/null >"$control/qemu" 2>&1 &
   guest=$!
   # Ends by itself, after the guest's last words. In the background as a signal would
   # otherwise have to wait for that.

@@ -101,6 +101,23 @@ void one_that_was_there_stays_as_it_is() {
   g_assert_cmpint(st.st_size, ==, static_cast<off_t>(size));
 }
 
+// As in sysfs, whose resource2 is an ivshmem device's memory: all there, and never any more.
+void a_device_has_all_its_memory() {
+  const TempDir dir;
+  write_file(dir.path("device"), 64 * page_size());
+  const std::pair<sys::Call, int> refusals[] = {{sys::Call::fallocate, EOPNOTSUPP},
+                                                {sys::Call::fallocate, ENODEV},
+                                                {sys::Call::populate, EINVAL},
+                                                {sys::Call::populate, EFAULT}};
+  for (const auto& [call, code] : refusals) {
+    sys::arm(call, code);
+    const auto server = must(make(dir.path("device")));
+    check_pair(server, must(open(dir.path("device"), server->terms())));
+    g_assert_cmpint(sys::failed(), >, 0);
+    sys::disarm();
+  }
+}
+
 void a_group_may_have_it() {
   const TempDir dir;
   Access access;
@@ -316,6 +333,7 @@ int main(int argc, char** argv) {
       {{"/path_region/a-file-in-a-directory", a_file_in_a_directory},
        {"/path_region/a-file-by-two-paths", a_file_by_two_paths},
        {"/path_region/one-that-was-there-stays-as-it-is", one_that_was_there_stays_as_it_is},
+       {"/path_region/a-device-has-all-its-memory", a_device_has_all_its_memory},
        {"/path_region/a-group-may-have-it", a_group_may_have_it},
        {"/path_region/nobody-else-may-use-it", nobody_else_may_use_it},
        {"/path_region/another-file-is-found-out", another_file_is_found_out},

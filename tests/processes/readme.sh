@@ -6,16 +6,12 @@
 set -euo pipefail
 
 build=$(realpath "$1")
-readme=$(dirname "$0")/../../README.md
-work=$(mktemp -d)
-trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
-export GST_PLUGIN_PATH_1_0=$build/elements
-export LD_LIBRARY_PATH=$build/gst${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+# shellcheck source=tests/processes/lines.sh
+. "$(dirname "$0")/lines.sh"
 
+readme=$docs/../README.md
 mapfile -t lines < <(grep '^gst-launch-1.0 .*mmap' "$readme")
 [ "${#lines[@]}" -eq 5 ] || { echo "README.md has ${#lines[@]} launch lines, not 5" >&2; exit 1; }
-
-picture='videotestsrc num-buffers=60 ! video/x-raw,width=320,height=240'
 
 # The line as it can run here.
 fit() {
@@ -25,19 +21,6 @@ fit() {
   line=${line/videotestsrc ! mmapsink/$picture ! mmapsink wait-for-connection=true}
   line=${line//autovideosink/fakesink}
   echo "${line//location=out.mkv/location=$work/out.mkv}"
-}
-
-# pair FIRST SECOND: both must end by themselves, with 0
-pair() {
-  local first
-  echo "$1"
-  timeout 60 bash -c "exec $1" >"$work/first.log" 2>&1 &
-  first=$!
-  echo "$2"
-  if ! timeout 60 bash -c "exec $2" >"$work/second.log" 2>&1 || ! wait $first; then
-    cat "$work/first.log" "$work/second.log"
-    exit 1
-  fi
 }
 
 pair "$(fit "${lines[0]}")" "$(fit "${lines[1]}")"
