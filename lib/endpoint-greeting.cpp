@@ -9,6 +9,20 @@ namespace mmaplink {
 namespace {
 
 constexpr auto kDenied = std::chrono::seconds(1);  // for a server to give its socket to others
+// What a greeting can take, so that the peer's clock is ours all the same: on this machine, and on
+// another, whose clock never is.
+constexpr std::chrono::nanoseconds kSameClock = std::chrono::seconds(5);
+constexpr std::chrono::nanoseconds kSameClockFar = std::chrono::milliseconds(50);
+
+// By how much ours is ahead of a peer's that has just said what it has; in a virtual machine, or a
+// time namespace, it is another.
+uint64_t clock_offset(const Peer& peer, uint64_t theirs) {
+  const uint64_t ahead = monotonic_ns() - theirs;
+  const auto most = peer.place.empty() ? kSameClock : kSameClockFar;
+  const auto signed_ahead = static_cast<int64_t>(ahead);
+  const bool is_same = signed_ahead > -most.count() && signed_ahead < most.count();
+  return theirs == 0 || is_same ? 0 : ahead;
+}
 
 }  // namespace
 
@@ -69,7 +83,7 @@ Status Endpoint::greet_server(int fd) {
     if (auto may = may_serve(access(), connection.peer, key_.path); !may) return may;
   auto wishes = wishes_over(connection);
   if (!wishes) return wishes.error();
-  const Hello hello{kVersion, lanes_told(connection), *wishes};
+  const Hello hello{kVersion, lanes_told(connection), *wishes, monotonic_ns()};
   if (carries_fd(hello)) {
     auto half = Link::make_half();
     if (!half) return half.error();
@@ -117,7 +131,9 @@ Status Endpoint::greet_client(Connection& connection, const Hello& hello, const 
                                        std::to_string(hello.version)};
   if (auto may = may_enter(connection); !may) return may;
   const Wishes own = *wishes_over(connection);  // as a server, never an error
-  Welcome welcome{kVersion, lanes_told(connection), own, decide(hello.wishes, own)};
+  connection.clock_offset = clock_offset(connection.peer, hello.now);
+  Welcome welcome{
+      kVersion, lanes_told(connection), own, decide(hello.wishes, own), {}, monotonic_ns()};
   if (welcome.mapped.in_file) {
     uint64_t half = 0;
     for (const User& user : users_)
@@ -168,6 +184,7 @@ Status Endpoint::greeted_by_server(Connection& connection, const Welcome& welcom
     return Error{Failure::refused, "this client speaks version " + std::to_string(kVersion) +
                                        " of the link, the server version " +
                                        std::to_string(welcome.version)};
+  connection.clock_offset = clock_offset(connection.peer, welcome.now);
   const Wishes own = connection.wishes;
   if (welcome.mapped != decide(own, welcome.wishes))
     return Error{Failure::protocol, "the server maps what nobody wished"};
@@ -189,6 +206,7 @@ Status Endpoint::greeted_by_server(Connection& connection, const Welcome& welcom
 
 void Endpoint::adopt(Connection& connection, Lanes peer_lanes) {
   connection.greets_by = Deadline::max();
+  connection.link->receive_lane()->set_clock_offset(connection.clock_offset);
   connection.link->set_peer_lanes(peer_lanes);
   // What was started between our greeting and now.
   if (auto said = connection.channel->send(lanes_told(connection)); !said)

@@ -118,6 +118,7 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
     // As a server, of a client that has not said yet that it has found that file.
     std::shared_ptr<PathRegion> region;
     Lanes lanes;
+    uint64_t clock_offset = 0;
     Modes modes;
     std::shared_ptr<Link> link;  // after the handshake
     Peer peer;

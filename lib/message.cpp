@@ -134,6 +134,7 @@ std::vector<std::byte> build(const Message& message) {
           Writer to(Type::hello);
           put_greeting(to, m.version, m.lanes);
           to.put(m.wishes);
+          to.put(m.now);
           return to.finish();
         } else if constexpr (std::is_same_v<T, Welcome>) {
           Writer to(Type::welcome);
@@ -147,6 +148,7 @@ std::vector<std::byte> build(const Message& message) {
           to.put(m.region.token);
           to.put(uint32_t{m.region.in_directory});
           to.put(m.region.name);
+          to.put(m.now);
           return to.finish();
         } else if constexpr (std::is_same_v<T, RegionFound>) {
           Writer to(Type::region_found);
@@ -235,7 +237,7 @@ Result<Message> parse(std::span<const std::byte> bytes) {
       const Lanes lanes = ours ? from.get_lanes() : Lanes{};
       const Wishes wishes = ours ? from.get_wishes() : Wishes{};
       if (type == Type::hello) {
-        message = Hello{version, lanes, wishes};
+        message = Hello{version, lanes, wishes, ours ? from.get<uint64_t>() : 0};
       } else {
         Welcome welcome{version, lanes, wishes};
         if (ours) {
@@ -247,6 +249,7 @@ Result<Message> parse(std::span<const std::byte> bytes) {
           welcome.region.token = from.get<Token>();
           welcome.region.in_directory = from.get_bool();
           welcome.region.name = from.get<Token>();
+          welcome.now = from.get<uint64_t>();
         }
         message = welcome;
       }

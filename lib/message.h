@@ -44,6 +44,7 @@ struct Hello {
   uint32_t version = 0;
   Lanes lanes;
   Wishes wishes = {};
+  uint64_t now = 0;  // by its CLOCK_MONOTONIC, in ns
 };
 struct Welcome {
   uint32_t version = 0;
@@ -51,6 +52,7 @@ struct Welcome {
   Wishes wishes = {};
   Mapped mapped = {};
   RegionTerms region = {};  // where it is in a file
+  uint64_t now = 0;
 };
 // The client has found that file: what it has put there.
 struct RegionFound {

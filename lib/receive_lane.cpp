@@ -1,11 +1,10 @@
 #include "lib/receive_lane.h"
 
-#include "lib/dmabuf.h"
-
 #include <algorithm>
 #include <array>
 #include <string>
 
+#include "lib/dmabuf.h"
 #include "lib/ticket.h"
 
 namespace mmaplink {
@@ -78,6 +77,8 @@ Result<typename BasicReceiveLane<Words>::Take> BasicReceiveLane<Words>::take(Inc
     }
     last_first_ = descriptor.first;
     finish();
+    item.descriptor.published += clock_offset_;
+    if (item.descriptor.base_time != kNoBaseTime) item.descriptor.base_time += clock_offset_;
     if (auto checked = check(item); !checked) return checked.error();
     pending_ = true;
   }

@@ -94,6 +94,9 @@ class BasicReceiveLane {
   // Sleeps until the peer publishes, `kick` is kicked, or the deadline.
   void wait(const Kick& kick, uint32_t seen, Deadline deadline);
 
+  // What to add to the sender's times to have them by our clock. To be set before anything is read.
+  void set_clock_offset(uint64_t ns) { clock_offset_ = ns; }
+
   // Called, by whichever thread it is, when something was read or given back, and before somebody
   // waits. To be set before anything is read.
   void on_progress(std::function<void()> call) { on_progress_ = std::move(call); }
@@ -135,6 +138,7 @@ class BasicReceiveLane {
 
   uint64_t index_ = 0;           // the next descriptor
   uint64_t last_first_ = 0;      // the first sequence of the last item
+  uint64_t clock_offset_ = 0;
   std::optional<uint64_t> end_;  // closed: no descriptor from here on
   bool pending_ = false;         // the item that take() was given last waits for its arena
   Spinner spinner_;

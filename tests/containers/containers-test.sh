@@ -369,6 +369,27 @@ test_unshare() {
   crosses "other namespaces but for the user's" mnt pid ipc net
 }
 
+# As root: a server whose monotonic clock is a day ahead, as a host's is of its guest's. A muxer drops
+# what comes before its pipeline has begun.
+test_clock() {
+  local came turn="$turn ! matroskamux streamable=true ! matroskademux"
+  local picture="${picture/videotestsrc/videotestsrc is-live=true}"
+  begin
+  server=(unshare --time --monotonic 100000 --fork --kill-child)
+  if ! "${server[@]}" true 2>"$work/server.log"; then
+    skip "another clock: $(<"$work/server.log")"
+    return
+  fi
+  run
+  came=$(wc -l <"$work/received")
+  if [ "$client_status" -ne 0 ] || [ "$server_status" -ne 0 ] || [ "$came" -ne "$frames" ]; then
+    fail "another clock: the client ended with $client_status, the server with $server_status; \
+$came of $frames frames came back"
+  else
+    pass "another clock: $frames frames"
+  fi
+}
+
 test_users() {
   begin 750 "$server_uid:$shared_gid"
   as server "$server_uid"
@@ -446,6 +467,7 @@ main() {
     test_unshare
     test_full
     if [ -z "$why" ]; then test_huge_pages; else skip "huge pages by path: $why"; fi
+    test_clock
     test_users
     test_trust
     why=$(why_no_box "$server_uid")

@@ -62,7 +62,8 @@ void fields_arrive() {
   for (const bool sends : {false, true})
     for (const bool receives : {false, true}) {
       const Lanes lanes{sends, receives};
-      const auto hello = std::get<Hello>(trip(Hello{kVersion, lanes}));
+      const auto hello = std::get<Hello>(trip(Hello{kVersion, lanes, {}, 7}));
+      g_assert_cmpuint(hello.now, ==, 7);
       g_assert_true(hello.lanes == lanes && hello.version == kVersion);
       const auto welcome = std::get<Welcome>(trip(Welcome{kVersion, lanes}));
       g_assert_true(welcome.lanes == lanes && welcome.version == kVersion);
