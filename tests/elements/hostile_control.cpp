@@ -193,7 +193,9 @@ TEST(what_comes_before_a_greeting_is_checked) {
         for (size_t i = 0; i + 4 <= hello.size(); i += 4) std::reverse(&hello[i], &hello[i] + 4);
         peer.send_bytes(hello, fd(peer));
       },
-      "a control message of 469762048 bytes, or of another byte order");
+      "a control message of " +
+          std::to_string(GUINT32_SWAP_LE_BE(static_cast<guint32>(build(Hello{}).size()))) +
+          " bytes, or of another byte order");
   // Its own peer does not want it.
   play.attack(
       "a refusal", false, [](ForgedPeer& peer) { peer.send(mmaplink::Refuse{"no"}); }, "");
