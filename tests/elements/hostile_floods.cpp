@@ -3,6 +3,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <deque>
+#include <memory>
 #include <mutex>
 
 #include "gst/wire.h"
@@ -24,16 +25,19 @@ namespace {
 
 using Bytes = std::vector<std::byte>;
 
-// Upstream of a sink, where events stop until they are let go.
+// Upstream of a sink, where events stop until they are let go. Whoever is let go may come back from
+// there later than the test goes on.
 class Blocked {
  public:
   explicit Blocked(const Harness& sink) : pad_(GST_PAD(gst_object_ref(sink.get()->srcpad))) {
+    using Shared = std::shared_ptr<State>;
     probe_ = gst_pad_add_probe(
         pad_, GST_PAD_PROBE_TYPE_EVENT_UPSTREAM,
-        [](GstPad*, GstPadProbeInfo* info, gpointer self) {
-          return static_cast<Blocked*>(self)->see(GST_PAD_PROBE_INFO_EVENT(info));
+        [](GstPad*, GstPadProbeInfo* info, gpointer state) {
+          const Shared kept = *static_cast<Shared*>(state);
+          return kept->see(GST_PAD_PROBE_INFO_EVENT(info));
         },
-        this, nullptr);
+        new Shared(state_), [](gpointer state) { delete static_cast<Shared*>(state); });
   }
   Blocked(const Blocked&) = delete;
   Blocked& operator=(const Blocked&) = delete;
@@ -43,40 +47,43 @@ class Blocked {
     gst_object_unref(pad_);
   }
   void release() {
-    const std::lock_guard lock(mutex_);
-    open_ = true;
-    changed_.notify_all();
+    const std::lock_guard lock(state_->mutex);
+    state_->open = true;
+    state_->changed.notify_all();
   }
   // Custom events of that name.
   int count(const char* name) {
-    const std::lock_guard lock(mutex_);
-    return static_cast<int>(std::count(seen_.begin(), seen_.end(), name));
+    const std::lock_guard lock(state_->mutex);
+    return static_cast<int>(std::count(state_->seen.begin(), state_->seen.end(), name));
   }
   // Looked at first, so that nothing else is in the worker's way.
   bool waits() {
-    const std::lock_guard lock(mutex_);
-    return waiting_;
+    const std::lock_guard lock(state_->mutex);
+    return state_->waiting;
   }
 
  private:
-  GstPadProbeReturn see(GstEvent* event) {
-    const GstStructure* structure = gst_event_get_structure(event);
-    if (structure == nullptr || GST_EVENT_TYPE(event) != GST_EVENT_CUSTOM_UPSTREAM)
+  struct State {
+    GstPadProbeReturn see(GstEvent* event) {
+      const GstStructure* structure = gst_event_get_structure(event);
+      if (structure == nullptr || GST_EVENT_TYPE(event) != GST_EVENT_CUSTOM_UPSTREAM)
+        return GST_PAD_PROBE_OK;
+      std::unique_lock lock(mutex);
+      seen.emplace_back(gst_structure_get_name(structure));
+      waiting = true;
+      changed.wait(lock, [&] { return open; });
       return GST_PAD_PROBE_OK;
-    std::unique_lock lock(mutex_);
-    seen_.emplace_back(gst_structure_get_name(structure));
-    waiting_ = true;
-    changed_.wait(lock, [&] { return open_; });
-    return GST_PAD_PROBE_OK;
-  }
+    }
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool open = false;
+    bool waiting = false;
+    std::vector<std::string> seen;
+  };
 
+  const std::shared_ptr<State> state_ = std::make_shared<State>();
   GstPad* const pad_;
   gulong probe_ = 0;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool open_ = false;
-  bool waiting_ = false;
-  std::vector<std::string> seen_;
 };
 
 // For a custom event of that name; those before it are dropped.
