@@ -275,6 +275,12 @@ std::optional<Place> ArenaStore::find(const void* data, size_t size) const {
   return std::nullopt;
 }
 
+std::optional<std::string> ArenaStore::small_file() const {
+  const std::lock_guard lock(mutex_);
+  if (!region_ || region_->capacity() >= max_memory_) return std::nullopt;
+  return "our half of " + region_->path() + ", " + std::to_string(region_->capacity()) + " bytes,";
+}
+
 ArenaStore::Usage ArenaStore::usage() const {
   const std::lock_guard lock(mutex_);
   Usage now{arenas_.size(), bytes_, 0, 0};

@@ -118,6 +118,8 @@ class ArenaStore : public std::enable_shared_from_this<ArenaStore> {
   void start_anew();
 
   Usage usage() const;
+  // Our half of a file, for a person, where that is less than max-memory.
+  std::optional<std::string> small_file() const;
   uint64_t max_memory() const { return max_memory_; }
 
   // Called without a lock held, by whichever thread returned the last block.

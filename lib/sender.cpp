@@ -266,10 +266,13 @@ Sender::Waited Sender::wait_for_memory(uint64_t seen_progress, Deadline until) {
     else if (starves_since == Deadline::max())
       starves_since = now;
     else if (now - starves_since > kStarved) {
-      no_memory(Error{Failure::limit,
-                      "the limit max-memory=" + std::to_string(store_->max_memory()) +
-                          " is used up: the peer holds " + std::to_string(in_flight()) +
-                          " buffers, gives none back and waits for more; raise max-memory"});
+      const auto file = store_->small_file();
+      const std::string limit =
+          file ? *file : "the limit max-memory=" + std::to_string(store_->max_memory());
+      no_memory(Error{Failure::limit, limit + " is used up: the peer holds " +
+                                          std::to_string(in_flight()) +
+                                          " buffers, gives none back and waits for more; " +
+                                          (file ? "make that file larger" : "raise max-memory")});
       return Waited::exhausted;
     }
     wait_for_receipts(peers, seen, std::min(until, now + kSlice));

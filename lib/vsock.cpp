@@ -43,15 +43,17 @@ Result<sockaddr_vm> parse_vsock(const std::string& path) {
   const size_t colon = rest.find(':');
   const auto word = rest.substr(0, colon);
   const auto cid = word == "any" ? std::optional<uint32_t>(VMADDR_CID_ANY) : number(word);
-  const auto port = colon == std::string_view::npos ? std::nullopt : number(rest.substr(colon + 1));
-  if (!cid || !port || *port == VMADDR_PORT_ANY)
+  const uint32_t port = colon == std::string_view::npos
+                            ? VMADDR_PORT_ANY
+                            : number(rest.substr(colon + 1)).value_or(VMADDR_PORT_ANY);
+  if (!cid || port == VMADDR_PORT_ANY)
     return Error{Failure::settings, "the socket-path " + path +
                                         " is not vsock:CID:PORT with two numbers, such as "
                                         "vsock:2:5000 for port 5000 of the host"};
   sockaddr_vm address{};
   address.svm_family = AF_VSOCK;
   address.svm_cid = *cid;
-  address.svm_port = *port;
+  address.svm_port = port;
   return address;
 }
 

@@ -135,7 +135,8 @@ TEST(reader_comes_between_the_choice_of_caps_and_the_caps) {
   struct Moment {
     std::atomic<bool> has_come{false};
     const Scene scene;
-    const Pipeline sender{kCamera + scene.sink("name=sink")};
+    const Pipeline sender{kCamera + scene.sink("name=sink query-timeout=" +
+                                               std::to_string(test::slowness() * GST_SECOND))};
     const Pipeline reader{
         scene.src("name=src ! video/x-raw,format=NV12,width=320,height=240 ! "
                   "fakesink async=false")};

@@ -125,6 +125,27 @@ TEST(frames_of_other_sizes_in_little_room) {
     }
 }
 
+// Not max-memory, which is far away.
+TEST(a_file_that_is_too_small_is_named) {
+  const Scene scene;
+  const Places places(scene);
+  const std::string file = places.file("small");
+  const int fd = open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  fail_unless_equals_int(ftruncate(fd, 20 * static_cast<off_t>(test::kVideoSize)), 0);
+  close(fd);
+  const Pair pair(scene, file, file);
+  std::vector<test::Ref<GstBuffer>> held;
+  GstFlowReturn flow = GST_FLOW_OK;
+  for (guint64 i = 0; i < 20 && flow == GST_FLOW_OK; ++i) {
+    flow = pair.sink.push(test::numbered(i, test::kVideoSize));
+    if (flow == GST_FLOW_OK) held.push_back(pair.source.pull());
+  }
+  fail_unless_equals_int(flow, GST_FLOW_ERROR);
+  const std::string error = pair.sink.wait_error();
+  fail_unless(test::contains(error, file) && test::contains(error, "make that file larger"), "%s",
+              error.c_str());
+}
+
 TEST(a_kept_file_serves_the_next_link_while_a_frame_is_held) {
   const Scene scene;
   const Places places(scene);
@@ -225,10 +246,9 @@ TEST(both_directions_lie_in_one_file) {
   const Pipeline server(scene.src("role=server mmap=" + places.here + " ! identity ! ") +
                         scene.sink());
   server.play();
-  const Pipeline client(
-      "videotestsrc num-buffers=50 ! video/x-raw,width=640,height=480 ! " +
-      scene.sink("name=sink role=client mmap=" + places.here) + "  " +
-      scene.src("name=back ! fakesink sync=false"));
+  const Pipeline client("videotestsrc num-buffers=50 ! video/x-raw,width=640,height=480 ! " +
+                        scene.sink("name=sink role=client mmap=" + places.here) + "  " +
+                        scene.src("name=back ! fakesink sync=false"));
   client.play();
   client.wait_eos();
   fail_unless_equals_uint64(test::stat(client.element("back"), "buffers"), 50);
