@@ -174,7 +174,8 @@ TEST(a_path_has_to_be_on_hugetlbfs) {
   const Scene scene;
   const std::string here = scene.path("here");
   std::filesystem::create_directory(here);
-  const Harness sink(scene.sink("huge-pages=require mmap=" + here), "application/x-anything");
+  const Harness sink(scene.sink("huge-pages=require max-memory=8388608 mmap=" + here),
+                     "application/x-anything");
   const Harness source(scene.src("mmap=" + here));
   source.play();
   sink.wait_for_clients(1);
