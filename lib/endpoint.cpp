@@ -558,16 +558,14 @@ void Endpoint::drop(int fd, const Error& why) {
                              : why;
     if (!again || key_.given) wants_connection_ = false;
     each_user([&](EndpointUser& user) { user.on_disconnected(connection.link, reason); });
-  } else if (key_.given) {
-    fail(why);
-  } else if (key_.role == Role::server) {
+  } else if (key_.role == Role::server && !key_.given) {
     // One that only tried whether somebody is there has said nothing.
     if (why.failure == Failure::gone) return;
-    const Error refused{why.failure, name_of(connection.peer) + " (uid " +
-                                         std::to_string(connection.peer.uid) + ") on " + key_.path +
-                                         ": " + why.text};
-    tell_refused(refused);
-  } else if ((!again || why.failure == Failure::settings) && why.failure != Failure::gone) {
+    const Peer& peer = connection.peer;
+    const std::string user = peer.place.empty() ? " (uid " + std::to_string(peer.uid) + ")" : "";
+    tell_refused(Error{why.failure, name_of(peer) + user + " on " + key_.path + ": " + why.text});
+  } else if (key_.given ||
+             ((!again || why.failure == Failure::settings) && why.failure != Failure::gone)) {
     fail(why);
   }
 }

@@ -29,7 +29,7 @@ Result<std::shared_ptr<SealedMemory>> Link::make_half() {
 
 Result<std::shared_ptr<Link>> Link::make(std::shared_ptr<Channel> channel,
                                          std::shared_ptr<SealedMemory> own, const Fd& peer_half,
-                                         Peer peer, Modes modes,
+                                         const Peer& peer, Modes modes,
                                          std::shared_ptr<PathRegion> region) {
   Parts parts;
   parts.region = std::move(region);
@@ -60,7 +60,7 @@ Result<std::shared_ptr<Link>> Link::make(std::shared_ptr<Channel> channel,
   return link;
 }
 
-Link::Link(std::shared_ptr<Channel> channel, Parts parts, Peer peer, Modes modes)
+Link::Link(std::shared_ptr<Channel> channel, Parts parts, const Peer& peer, Modes modes)
     : channel_(std::move(channel)),
       parts_(std::move(parts)),
       peer_(peer),

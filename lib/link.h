@@ -29,7 +29,7 @@ class Link {
   // Maps the peer's half, where anything is mapped. `own` was, or will be, sent to it.
   static Result<std::shared_ptr<Link>> make(std::shared_ptr<Channel> channel,
                                             std::shared_ptr<SealedMemory> own, const Fd& peer_half,
-                                            Peer peer, Modes modes = {},
+                                            const Peer& peer, Modes modes = {},
                                             std::shared_ptr<PathRegion> region = nullptr);
   static Result<std::shared_ptr<SealedMemory>> make_half();
 
@@ -122,7 +122,7 @@ class Link {
     std::unique_ptr<InlineReceive> inline_receive;
     std::shared_ptr<PathRegion> region;
   };
-  Link(std::shared_ptr<Channel> channel, Parts parts, Peer peer, Modes modes);
+  Link(std::shared_ptr<Channel> channel, Parts parts, const Peer& peer, Modes modes);
   ~Link();
 
  private:

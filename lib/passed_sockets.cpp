@@ -24,7 +24,7 @@ constexpr int kFirst = 3;  // SD_LISTEN_FDS_START
 constexpr int kMost = 1024;
 
 std::optional<int> number_in(const char* name) {
-  const char* text = getenv(name);
+  const char* text = getenv(name);  // NOLINT(concurrency-mt-unsafe): who starts us has set it
   if (text == nullptr) return std::nullopt;
   int value = 0;
   const auto [end, error] = std::from_chars(text, text + std::strlen(text), value);
