@@ -14,11 +14,14 @@
 #   GUEST_SHARE     folder that guest and host both write to (default: none that lasts)
 #   GUEST_TIMEOUT   seconds the guest may take, boot included (default 300)
 #   GUEST_QEMU      further options for QEMU, split at spaces
+#   GUEST_RELEASE   release of Debian to take the kernel of, such as trixie (default: this machine's)
 #
 # Exit status: SCRIPT's; 124 ran out of time; 125 the guest died, or couldn't be started.
 set -euo pipefail
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/gst-mmap-camera
+GUEST_RELEASE=${GUEST_RELEASE:-}
+release=() # options of apt
 PATH=$PATH:/usr/sbin:/sbin
 
 die() {
@@ -30,7 +33,7 @@ have() { type "$@" >/dev/null 2>&1; }
 
 # --- once: tools, kernel and initramfs ---------------------------------------------
 
-apt() { timeout 300 apt-get -qq -o DPkg::Lock::Timeout=120 "$@"; }
+apt() { timeout 300 apt-get -qq -o DPkg::Lock::Timeout=120 "${release[@]}" "$@"; }
 
 get_tools() {
   have qemu-system-x86_64 busybox modprobe depmod cpio xz && return
@@ -41,15 +44,27 @@ get_tools() {
     die "can't install qemu and its helpers: $(tail -n 3 "$work/apt.log")"
 }
 
+# Makes apt look at that release alone, with lists of its own: this machine's stay as they are.
+choose_release() {
+  local mirror
+  mirror=$(apt-get indextargets --format "\$(REPO_URI)" "Label: Debian" | head -n 1)
+  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]" \
+    "${mirror:-http://deb.debian.org/debian} $GUEST_RELEASE main" >"$work/sources.list"
+  mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
+  release=(-o "Dir::Etc::SourceList=$work/sources.list" -o Dir::Etc::SourceParts=/dev/null
+    -o "Dir::State::Lists=$work/lists" -o "Dir::Cache=$work/cache")
+}
+
 # Unpacks the kernel package to $work/kernel. The package is only downloaded, not
 # installed, so that neither root nor a boot loader of the host is involved.
 get_kernel() {
   local package
   have apt-get dpkg-deb || die "no apt-get to download a kernel with"
   (
+    [ -z "$GUEST_RELEASE" ] || choose_release
     # An old list of packages may still do, so a failing update isn't the end.
     apt update || true
-    package=$(apt-cache depends linux-image-amd64 |
+    package=$(apt-cache "${release[@]}" depends linux-image-amd64 |
       awk '$1 == "Depends:" && $2 ~ /^linux-image-/ { print $2; exit }')
     cd "$work" && apt download "${package:-linux-image-amd64}" &&
       dpkg-deb -x linux-image-*.deb kernel
@@ -135,13 +150,14 @@ prepare() {
   trap 'rm -rf "$work"' EXIT
   get_tools
   mkdir -p "$cache" || die "can't write to $cache"
-  boot=$cache/boot-$(sha256sum "$0" | cut -c1-12)
+  version=$(sha256sum "$0" | cut -c1-12)
+  boot=$cache/boot-$version${GUEST_RELEASE:+-$GUEST_RELEASE}
   exec 9>"$cache/lock"
   flock -w 600 9 || die "another run has been preparing the guest for 10 minutes"
   if [ ! -e "$boot" ]; then
     get_kernel
     fill_initramfs
-    rm -rf "$cache"/boot-*
+    find "$cache" -maxdepth 1 -name 'boot-*' ! -name "boot-$version*" -exec rm -rf {} +
     mkdir "$work/boot"
     cp "$work"/kernel/boot/vmlinuz-* "$work/boot/vmlinuz"
     (cd "$work/initramfs" && find . | cpio -o -H newc --quiet) >"$work/boot/initramfs"
