@@ -36,6 +36,28 @@ GstBuffer* numbered(const Harness& sink, guint64 number) {
   return buffer;
 }
 
+// A frame of the proposed pool, as v4l2src has it: with the allocator of the answer, and with what
+// a reader wants in front of each frame.
+test::Ref<GstBuffer> as_v4l2src_has_it(const Harness& sink) {
+  const auto query = sink.ask_allocation();
+  GstBufferPool* pool = nullptr;
+  GstAllocator* allocator = nullptr;
+  GstAllocationParams params;
+  gst_query_parse_nth_allocation_pool(query.get(), 0, &pool, nullptr, nullptr, nullptr);
+  gst_query_parse_nth_allocation_param(query.get(), 0, &allocator, &params);
+  params.prefix = 16;
+  GstStructure* config = gst_buffer_pool_get_config(pool);
+  gst_buffer_pool_config_set_allocator(config, allocator, &params);
+  gst_buffer_pool_set_config(pool, config);
+  fail_unless(gst_buffer_pool_set_active(pool, TRUE));
+  GstBuffer* buffer = nullptr;
+  fail_unless_equals_int(gst_buffer_pool_acquire_buffer(pool, &buffer, nullptr), GST_FLOW_OK);
+  gst_buffer_pool_set_active(pool, FALSE);
+  gst_object_unref(pool);
+  gst_object_unref(allocator);
+  return test::Ref<GstBuffer>(buffer);
+}
+
 // A camera, a relay, and who looks at it.
 struct Chain {
   explicit Chain(const Scene& scene)
@@ -303,4 +325,8 @@ TEST(udmabufs_are_made_or_missed) {
     fail_unless(gst_is_dmabuf_memory(gst_buffer_peek_memory(came.get(), 0)));
   }
   fail_unless_equals_uint64(sink.stat("bytes-copied"), 0);
+  const auto frame = as_v4l2src_has_it(sink);
+  GstMemory* memory = gst_buffer_peek_memory(frame.get(), 0);
+  fail_unless(gst_is_dmabuf_memory(memory));
+  fail_unless_equals_uint64(memory->offset, 0);
 }
