@@ -125,7 +125,7 @@ void Sink::admit(const Readers::One& reader, const std::shared_ptr<GstCaps>& ask
     changed();
     return;
   }
-  GST_INFO_OBJECT(element_, "peer %d (uid %u) reads", link->peer().pid, link->peer().uid);
+  GST_INFO_OBJECT(element_, "%s reads", mmaplink::name_and_uid(link->peer()).c_str());
   changed();
   tell_of(*reader);
   start_off(reader);

@@ -70,8 +70,8 @@ bool Sink::take_answer(Reader& reader, const std::optional<Exchange::Answer>& an
                        GstQuery* query) {
   if (answer) return answer->good && decode_answer(answer->bytes, query);
   if (!is_flushing() && reader.link->alive()) {
-    GST_WARNING_OBJECT(element_, "peer %d did not answer a %s query within query-timeout",
-                       reader.link->peer().pid, GST_QUERY_TYPE_NAME(query));
+    GST_WARNING_OBJECT(element_, "%s did not answer a %s query within query-timeout",
+                       mmaplink::name_of(reader.link->peer()).c_str(), GST_QUERY_TYPE_NAME(query));
     reader.silent = true;
   }
   return false;
@@ -184,8 +184,8 @@ GstCaps* Sink::readers_caps(GstCaps* filter) {
     if (caps == nullptr) continue;
     GstCaps* both = gst_caps_intersect_full(caps, all, GST_CAPS_INTERSECT_FIRST);
     if (gst_caps_is_empty(both) && num_clients() > 1)
-      GST_WARNING_OBJECT(element_, "peer %d takes nothing that the other readers take",
-                         reader->link->peer().pid);
+      GST_WARNING_OBJECT(element_, "%s takes nothing that the other readers take",
+                         mmaplink::name_of(reader->link->peer()).c_str());
     else if (!gst_caps_is_strictly_equal(both, all))  // some encoders compare the pointers
       gst_caps_replace(&all, both);
     gst_caps_unref(both);

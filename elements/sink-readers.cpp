@@ -33,9 +33,9 @@ bool is_key_unit_for_now(GstEvent* event) {
 
 void Sink::on_connected(const std::shared_ptr<Link>& link) {
   const auto& modes = link->modes();
-  GST_INFO_OBJECT(element_, "link with process %d (uid %u): sends %s (%s), receives %s (%s)",
-                  link->peer().pid, link->peer().uid, word_of(modes.send), modes.send.why.c_str(),
-                  word_of(modes.receive), modes.receive.why.c_str());
+  GST_INFO_OBJECT(element_, "link with %s: sends %s (%s), receives %s (%s)",
+                  mmaplink::name_and_uid(link->peer()).c_str(), word_of(modes.send),
+                  modes.send.why.c_str(), word_of(modes.receive), modes.receive.why.c_str());
   exchange_.tell(link, Notice::wants, [&] {
     const auto bytes = std::as_bytes(std::span(active_.remote_messages));
     return Exchange::Bytes(bytes.begin(), bytes.end());
@@ -84,8 +84,8 @@ size_t Sink::update_reader(const std::shared_ptr<Link>& link, bool reads) {
   if (!reader || !readers_.remove(*link)) return 0;
   // A peer that is there may still read what it holds.
   const size_t held = link->alive() ? sender_->leave(*link) : sender_->remove(*link);
-  GST_INFO_OBJECT(element_, "peer %d (uid %u) reads no more, it held %" G_GSIZE_FORMAT " buffers",
-                  link->peer().pid, link->peer().uid, held);
+  GST_INFO_OBJECT(element_, "%s reads no more, it held %" G_GSIZE_FORMAT " buffers",
+                  mmaplink::name_and_uid(link->peer()).c_str(), held);
   if (is_two_way_server()) {
     client_changed_ = true;
     sender_->store()->start_anew();
@@ -174,7 +174,7 @@ bool Sink::take_flow(const std::shared_ptr<Link>& link, Reader& reader,
                      std::span<const std::byte> bytes) {
   const auto flow = decode_flow(bytes);
   if (!flow || flow->flow == GST_FLOW_OK) return flow.has_value();
-  GST_INFO_OBJECT(element_, "peer %d takes no more: %s", link->peer().pid,
+  GST_INFO_OBJECT(element_, "%s takes no more: %s", mmaplink::name_of(link->peer()).c_str(),
                   gst_flow_get_name(flow->flow));
   reader.took_enough = true;
   if (!is_client()) {
@@ -218,8 +218,8 @@ bool Sink::take_message(Link& link, std::span<const std::byte> bytes) {
   } else if (may_come) {
     postbox_.post(message);
   } else {
-    GST_WARNING_OBJECT(element_, "peer %d sends too many messages, or others than remote-messages",
-                       link.peer().pid);
+    GST_WARNING_OBJECT(element_, "%s sends too many messages, or others than remote-messages",
+                       mmaplink::name_of(link.peer()).c_str());
     gst_message_unref(message);
   }
   return true;

@@ -479,8 +479,8 @@ GstFlowReturn Sink::send_to(Reader& reader, GstBuffer* buffer, bool& dropped) {
     }
     if (sent == Published::passed_over) {
       if (!reader.is_passed_over())
-        GST_WARNING_OBJECT(element_, "peer %d does not read: going on without it",
-                           reader.link->peer().pid);
+        GST_WARNING_OBJECT(element_, "%s does not read: going on without it",
+                           mmaplink::name_of(reader.link->peer()).c_str());
       reader.passed_at = reader.link->send_lane().progress();
     }
     if (sent == Published::dropped || sent == Published::passed_over) {

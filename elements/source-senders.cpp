@@ -28,8 +28,8 @@ constexpr size_t kMostUnread = 16;
 
 void Source::on_connected(const std::shared_ptr<Link>& link) {
   const auto& modes = link->modes();
-  GST_INFO_OBJECT(element_, "link with process %d (uid %u): receives %s (%s), sends %s (%s)",
-                  link->peer().pid, link->peer().uid, word_of(modes.receive),
+  GST_INFO_OBJECT(element_, "link with %s: receives %s (%s), sends %s (%s)",
+                  mmaplink::name_and_uid(link->peer()).c_str(), word_of(modes.receive),
                   modes.receive.why.c_str(), word_of(modes.send), modes.send.why.c_str());
   {
     const std::lock_guard lock(mutex_);
@@ -198,8 +198,8 @@ bool Source::ask(GstQuery* query) {
       exchange_.ask(link, Notice::query, *question, std::chrono::nanoseconds(active_.query_timeout),
                     [this] { return flushing_.load(); });
   if (!answer && !flushing_ && link->alive())
-    GST_WARNING_OBJECT(element_, "peer %d did not answer a %s query within query-timeout",
-                       link->peer().pid, GST_QUERY_TYPE_NAME(query));
+    GST_WARNING_OBJECT(element_, "%s did not answer a %s query within query-timeout",
+                       mmaplink::name_of(link->peer()).c_str(), GST_QUERY_TYPE_NAME(query));
   return answer && answer->good && decode_answer(answer->bytes, query);
 }
 
@@ -245,9 +245,8 @@ bool Source::send_upstream(GstEvent* event) {
   const bool good = answer && answer->good;
   if (!streams) flush_.asked(good ? decode_seqnum(answer->bytes) : std::nullopt, deadline);
   if (!answer && !flushing_ && link->alive())
-    GST_WARNING_OBJECT(element_,
-                       "peer %d did not say within query-timeout what became of a %s event",
-                       link->peer().pid, gst_event_type_get_name(type));
+    GST_WARNING_OBJECT(element_, "%s did not say within query-timeout what became of a %s event",
+                       mmaplink::name_of(link->peer()).c_str(), gst_event_type_get_name(type));
   return good;
 }
 

@@ -39,6 +39,11 @@ std::string name_of(const Peer& peer) {
   return peer.pid != 0 ? "process " + std::to_string(peer.pid) : "a process of another namespace";
 }
 
+std::string name_and_uid(const Peer& peer) {
+  if (!peer.place.empty()) return name_of(peer);
+  return name_of(peer) + " (uid " + std::to_string(peer.uid) + ")";
+}
+
 Access merged(const Access& one, const Access& other) {
   Access both{one.mode | other.mode, one.group ? one.group : other.group,
               one.uids ? one.uids : other.uids};

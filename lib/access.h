@@ -20,6 +20,7 @@ struct Peer {
 // As uid of such a one.
 inline constexpr uid_t kNoUid = static_cast<uid_t>(-1);
 std::string name_of(const Peer& peer);
+std::string name_and_uid(const Peer& peer);
 
 struct Access {
   mode_t mode = 0600;          // of a server's socket

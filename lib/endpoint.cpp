@@ -561,9 +561,8 @@ void Endpoint::drop(int fd, const Error& why) {
   } else if (key_.role == Role::server && !key_.given) {
     // One that only tried whether somebody is there has said nothing.
     if (why.failure == Failure::gone) return;
-    const Peer& peer = connection.peer;
-    const std::string user = peer.place.empty() ? " (uid " + std::to_string(peer.uid) + ")" : "";
-    tell_refused(Error{why.failure, name_of(peer) + user + " on " + key_.path + ": " + why.text});
+    tell_refused(
+        Error{why.failure, name_and_uid(connection.peer) + " on " + key_.path + ": " + why.text});
   } else if (key_.given ||
              ((!again || why.failure == Failure::settings) && why.failure != Failure::gone)) {
     fail(why);

@@ -60,7 +60,7 @@ class Warnings {
 
 // What is said of a peer that has not answered: here it is always this process.
 std::string silence(const std::string& query) {
-  return "peer " + std::to_string(getpid()) + " did not answer a " + query +
+  return "process " + std::to_string(getpid()) + " did not answer a " + query +
          (query.empty() ? "" : " query within query-timeout");
 }
 

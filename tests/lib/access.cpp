@@ -50,6 +50,12 @@ void a_server_must_be_one_to_trust() {
                       "uid 65534"));
 }
 
+void a_peer_is_called_what_is_known_of_it() {
+  g_assert_true(name_and_uid({12, 34}) == "process 12 (uid 34)");
+  g_assert_true(name_and_uid({0, 34}) == "a process of another namespace (uid 34)");
+  g_assert_true(name_and_uid({0, kNoUid, "vsock CID 3"}) == "vsock CID 3");
+}
+
 void a_group_widens_the_mode_for_itself() {
   g_assert_cmpuint(Access{}.whole_mode(), ==, 0600);
   g_assert_cmpuint((Access{.mode = 0600, .group = gid_t{5}, .uids = {}}).whole_mode(), ==, 0660);
@@ -120,6 +126,7 @@ int main(int argc, char** argv) {
        {"/access/whom-the-socket-lets-in-may-connect", whom_the_socket_lets_in_may_connect},
        {"/access/a-list-of-uids-is-the-whole-truth", a_list_of_uids_is_the_whole_truth},
        {"/access/a-server-must-be-one-to-trust", a_server_must_be_one_to_trust},
+       {"/access/a-peer-is-called-what-is-known-of-it", a_peer_is_called_what_is_known_of_it},
        {"/access/a-group-widens-the-mode-for-itself", a_group_widens_the_mode_for_itself},
        {"/access/two-elements-allow-what-either-does", two_elements_allow_what_either_does},
        {"/access/groups-have-names-or-numbers", groups_have_names_or_numbers},
