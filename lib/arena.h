@@ -27,7 +27,8 @@ inline constexpr uint64_t kDefaultMemory = 1 << 30;  // bytes of a store
 
 class Arena {
  public:
-  Arena(uint32_t number, SealedMemory memory) : number_(number), memory_(std::move(memory)) {}
+  Arena(uint32_t number, SealedMemory memory)
+      : number_(number), memory_(std::move(memory)), dmabuf_size_(0) {}
   // A dmabuf, which is not mapped here.
   Arena(uint32_t number, Fd dmabuf, uint64_t size)
       : number_(number), memory_{std::move(dmabuf), Mapping()}, dmabuf_size_(size) {}
@@ -45,7 +46,7 @@ class Arena {
   friend class ArenaStore;
   const uint32_t number_;
   const SealedMemory memory_;
-  const uint64_t dmabuf_size_ = 0;
+  const uint64_t dmabuf_size_;
   std::atomic<bool> over_{false};
   // Guarded by the store's mutex.
   size_t live = 0;    // blocks handed out

@@ -53,7 +53,7 @@ Status connection_of(const Fd& socket, const std::string& path);
 // A connected stream socket of the application's, in place of a path.
 struct GivenSocket {
   Fd fd;
-  ino_t inode;       // whichever number it has
+  ino_t inode = 0;   // whichever number it has
   std::string name;  // for a person
 };
 // Of the number `fd`, which stays the application's. Failure::settings where it is no such socket.
