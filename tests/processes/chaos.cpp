@@ -233,6 +233,7 @@ class Chaos {
         g_print("the steady reader had %" G_GUINT64_FORMAT " frames, %" G_GUINT64_FORMAT " gaps\n",
                 steady_checker->count(), steady_checker->gaps());
       }
+      if (steady) steady->stop();  // while there is who looks at its frames
     }
     settled(0);
     for (const auto& file : std::filesystem::directory_iterator("/dev/shm"))
