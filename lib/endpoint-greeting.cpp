@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "lib/endpoint.h"
+#include "lib/vsock.h"
 
 namespace mmaplink {
 
@@ -49,7 +50,8 @@ void Endpoint::try_connect() {
     return;
   }
   const int fd = socket->get();
-  if (!is_connected(*socket)) {
+  // A server that has died meanwhile is seen by its hang-up.
+  if (!key_.given && is_vsock(key_.path) && !is_connected(*socket)) {
     if (auto watched = watch(fd); !watched) return fail_to_connect(watched.error());
     Connection connection;
     connection.channel = make_channel(std::move(*socket));
@@ -71,10 +73,7 @@ Status Endpoint::greet_server(int fd) {
   const Fd& socket = connection.channel->socket();
   if (std::exchange(connection.is_on_its_way, false)) {
     if (auto there = connection_of(socket, key_.path); !there) return there;
-    if (!is_connected(socket)) {
-      connection.is_on_its_way = true;
-      return ok();
-    }
+    if (!is_connected(socket)) return Error{Failure::not_found, "no server on " + key_.path};
     auto peer = peer_of(socket);
     if (!peer) return peer.error();
     connection.peer = *peer;
