@@ -67,17 +67,17 @@ void answer_allocation(GstQuery* query, const std::shared_ptr<mmaplink::Sender>&
   if (caps != nullptr && gst_video_info_from_caps(&info, caps) &&
       GST_VIDEO_INFO_FORMAT(&info) != GST_VIDEO_FORMAT_ENCODED) {
     const auto size = static_cast<guint>(GST_VIDEO_INFO_SIZE(&info));
-    const guint64 affordable = sender->store()->max_memory() / 2 / std::max<guint>(size, 1);
+    const guint64 room = sender->store()->max_memory() / std::max<guint>(size, 1);
+    // Each dmabuf is announced by itself, and a peer takes only so many.
+    const auto most =
+        static_cast<guint>(std::clamp<guint64>(room, 1, mmaplink::kMostForeignArenas / 4));
+    const guint64 affordable = udmabuf ? most : room / 2;
     const auto least =
         static_cast<guint>(std::max<guint64>(1, std::min<guint64>(needs.min_buffers, affordable)));
-    // Each is announced by itself, and a peer takes only so many.
-    const auto most = udmabuf ? static_cast<guint>(std::clamp<guint64>(
-                                    affordable * 2, least, mmaplink::kMostForeignArenas / 4))
-                              : 0;
     GstBufferPool* pool = udmabuf ? udmabuf_pool_new(caps, size, least, most, params)
                                   : buffer_pool_new(sender, caps, size, least, params);
     if (pool != nullptr) {
-      gst_query_add_allocation_pool(query, pool, size, least, most);
+      gst_query_add_allocation_pool(query, pool, size, least, udmabuf ? most : 0);
       gst_object_unref(pool);
     }
     const bool all_know = std::find(needs.metas.begin(), needs.metas.end(),

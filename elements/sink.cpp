@@ -56,7 +56,9 @@ bool Sink::open() {
     post_error(element(), good.error());
     return false;
   }
-  return attach();
+  if (attach()) return true;
+  active_.given.reset();
+  return false;
 }
 
 bool Sink::attach() {
@@ -78,6 +80,7 @@ void Sink::detach() {
 
 void Sink::close() {
   detach();
+  active_.given.reset();
   set_sender(nullptr);
 }
 

@@ -63,7 +63,9 @@ bool Source::open() {
     post_error(element_, good.error());
     return false;
   }
-  return attach();
+  if (attach()) return true;
+  active_.given.reset();
+  return false;
 }
 
 bool Source::attach() {
@@ -78,9 +80,14 @@ bool Source::attach() {
   return true;
 }
 
-void Source::close() {
+void Source::detach() {
   if (endpoint_) endpoint_->detach(Side::src);
   endpoint_.reset();
+}
+
+void Source::close() {
+  detach();
+  active_.given.reset();
 }
 
 bool Source::start() {
@@ -93,7 +100,7 @@ bool Source::start() {
     return false;
   }
   if (!endpoint_ || attached_with() != before) {
-    close();
+    detach();
     if (!attach()) return false;
   }
   {
@@ -290,8 +297,8 @@ std::optional<Error> Source::why_lost() const {
   for (const auto& connection : connections_)
     if (connection.link == current_ && connection.lost) return *connection.lost;
   if (!current_->alive()) return std::nullopt;
-  return Error{Failure::gone, "process " + std::to_string(current_->peer().pid) + " on " +
-                                  active_.place() + " stopped sending"};
+  return Error{Failure::gone,
+               name_of(current_->peer()) + " on " + active_.place() + " stopped sending"};
 }
 
 // Nothing more comes over the current link, and no EOS came.
@@ -336,8 +343,8 @@ void Source::finish(const Error& why) {
 void Source::break_off(const std::string& why) {
   GST_WARNING_OBJECT(element_, "hanging up: %s", why.c_str());
   current_->hang_up(why);
-  finish(Error{Failure::protocol, "hung up on process " + std::to_string(current_->peer().pid) +
-                                      " on " + active_.place() + ": " + why});
+  finish(Error{Failure::protocol,
+               "hung up on " + name_of(current_->peer()) + " on " + active_.place() + ": " + why});
 }
 
 void Source::tell_flow(GstFlowReturn flow) {

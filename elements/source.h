@@ -77,6 +77,7 @@ class Source final : public mmaplink::EndpointUser {
 
  private:
   bool attach();
+  void detach();
   struct Connection {
     std::shared_ptr<mmaplink::Link> link;
     std::optional<mmaplink::Error> lost;  // why, once it is

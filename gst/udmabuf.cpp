@@ -37,10 +37,9 @@ static GstMemory* udmabuf_alloc(GstAllocator* allocator, gsize size, GstAllocati
     GST_ERROR_OBJECT(allocator, "%s", made.error().text.c_str());
     return nullptr;
   }
-  const int own = dup(made->get());  // the memory closes it
+  // The memory closes it.
   GstMemory* memory =
-      own >= 0 ? gst_dmabuf_allocator_alloc(allocator, own, mmaplink::round_to_page(whole))
-               : nullptr;
+      gst_dmabuf_allocator_alloc(allocator, made->release(), mmaplink::round_to_page(whole));
   if (memory != nullptr) gst_memory_resize(memory, static_cast<gssize>(params->prefix), size);
   return memory;
 }

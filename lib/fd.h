@@ -25,6 +25,8 @@ class Fd {
 
   int get() const { return fd_; }
   explicit operator bool() const { return fd_ >= 0; }
+  // To be closed by somebody else from here on.
+  int release() { return std::exchange(fd_, -1); }
   // Another one for the same file, not inherited by programs that are executed.
   Result<Fd> duplicate() const;
   void reset() {

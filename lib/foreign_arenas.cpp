@@ -1,7 +1,6 @@
 #include "lib/foreign_arenas.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <utility>
@@ -53,51 +52,48 @@ std::optional<Place> ForeignArenas::find(const View& view, uint64_t offset) {
   return add(std::move(made), offset);
 }
 
-// The one that is known already; else `wanted` is what to know it by.
-ForeignArenas::Known* ForeignArenas::find_inode(int fd, Known& wanted) {
-  struct stat st {};
-  if (fstat(fd, &st) != 0) return nullptr;
-  wanted.device = st.st_dev;
-  wanted.inode = st.st_ino;
+ForeignArenas::Known* ForeignArenas::find_inode(const struct stat& st) {
   const auto found = std::find_if(known_.begin(), known_.end(), [&](const Known& known) {
     return known.inode == st.st_ino && known.device == st.st_dev;
   });
   return found != known_.end() ? &*found : nullptr;
 }
 
-std::optional<Place> ForeignArenas::find(int fd, uint64_t offset, size_t size) {
-  Known made;
-  Known* known = find_inode(fd, made);
-  if (known != nullptr) {
-    if (known->arena->is_dmabuf() || !lies_within(*known->arena, offset, size)) return std::nullopt;
+template <class Make>
+std::optional<Place> ForeignArenas::find(int fd, uint64_t offset, size_t size, Make make) {
+  struct stat st {};
+  if (fstat(fd, &st) != 0) return std::nullopt;
+  if (Known* known = find_inode(st)) {
+    if (!lies_within(*known->arena, offset, size)) return std::nullopt;
     return place(*known, offset);
   }
-  struct stat st {};
-  Fd own(fcntl(fd, F_DUPFD_CLOEXEC, 0));
-  if (!own || fstat(own.get(), &st) != 0 || st.st_size <= 0) return std::nullopt;
-  auto map = map_sealed(own, static_cast<size_t>(st.st_size));
-  if (!map) return std::nullopt;
-  made.arena = std::make_shared<Arena>(ArenaStore::new_number(),
-                                       SealedMemory{std::move(own), std::move(*map)});
-  if (!lies_within(*made.arena, offset, size)) return std::nullopt;
+  Known made;
+  made.device = st.st_dev;
+  made.inode = st.st_ino;
+  made.arena = make(st);
+  if (!made.arena || !lies_within(*made.arena, offset, size)) return std::nullopt;
   return add(std::move(made), offset);
 }
 
+std::optional<Place> ForeignArenas::find(int fd, uint64_t offset, size_t size) {
+  return find(fd, offset, size, [fd](const struct stat& st) -> std::shared_ptr<Arena> {
+    // Most are not sealed: asked for each frame of these, and nothing else.
+    if (st.st_size <= 0 || fcntl(fd, F_GET_SEALS) <= 0) return nullptr;
+    Fd own(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    auto map = map_sealed(own, static_cast<size_t>(st.st_size));
+    if (!map) return nullptr;
+    return std::make_shared<Arena>(ArenaStore::new_number(),
+                                   SealedMemory{std::move(own), std::move(*map)});
+  });
+}
+
 std::optional<Place> ForeignArenas::find_dmabuf(int fd, uint64_t offset, size_t size) {
-  Known made;
-  Known* known = find_inode(fd, made);
-  if (known != nullptr) {
-    if (!known->arena->is_dmabuf() || !lies_within(*known->arena, offset, size))
-      return std::nullopt;
-    return place(*known, offset);
-  }
-  auto whole = dmabuf_size(fd);
-  if (!whole) return std::nullopt;
-  Fd own(fcntl(fd, F_DUPFD_CLOEXEC, 0));
-  if (!own) return std::nullopt;
-  made.arena = std::make_shared<Arena>(ArenaStore::new_number(), std::move(own), *whole);
-  if (!lies_within(*made.arena, offset, size)) return std::nullopt;
-  return add(std::move(made), offset);
+  return find(fd, offset, size, [fd](const struct stat&) -> std::shared_ptr<Arena> {
+    auto whole = dmabuf_size(fd);
+    Fd own(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    if (!whole || !own) return nullptr;
+    return std::make_shared<Arena>(ArenaStore::new_number(), std::move(own), *whole);
+  });
 }
 
 std::optional<Place> ForeignArenas::add(Known made, uint64_t offset) {

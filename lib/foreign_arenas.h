@@ -7,7 +7,7 @@
 // do to memory of its own; what an element has is checked as a peer's memory is.
 #pragma once
 
-#include <sys/types.h>
+#include <sys/stat.h>
 
 #include <functional>
 #include <memory>
@@ -48,7 +48,9 @@ class ForeignArenas {
   static bool is_idle(const Known& known) { return known.use.use_count() == 1; }
   static bool is_of_an_element(const Known& known) { return known.inode != 0; }
   Place place(Known& known, uint64_t offset);
-  Known* find_inode(int fd, Known& wanted);
+  Known* find_inode(const struct stat& st);
+  template <class Make>
+  std::optional<Place> find(int fd, uint64_t offset, size_t size, Make make);
   std::optional<Place> add(Known made, uint64_t offset);
   void sweep();
   template <class Which>

@@ -14,6 +14,7 @@
 #include <cstring>
 #include <optional>
 
+#include "lib/socket.h"
 #include "lib/vsock.h"
 
 namespace mmaplink {
@@ -51,12 +52,6 @@ bool is_at(const sockaddr_storage& storage, const std::string& path) {
           wanted->svm_cid == VMADDR_CID_ANY);
 }
 
-int option_of(int fd, int option) {
-  int value = 0;
-  socklen_t size = sizeof value;
-  return getsockopt(fd, SOL_SOCKET, option, &value, &size) == 0 ? value : -1;
-}
-
 }  // namespace
 
 Result<Fd> passed_listener(const std::string& path) {
@@ -70,7 +65,7 @@ Result<Fd> passed_listener(const std::string& path) {
     const bool is_it = is_vsock(path) ? address.ss_family == AF_VSOCK && is_at(address, path)
                                       : address.ss_family == AF_UNIX && is_on_path(address, path);
     if (!is_it) continue;
-    if (option_of(fd, SO_TYPE) != SOCK_STREAM || option_of(fd, SO_ACCEPTCONN) != 1)
+    if (socket_option(fd, SO_TYPE) != SOCK_STREAM || socket_option(fd, SO_ACCEPTCONN) != 1)
       return Error{Failure::settings,
                    "descriptor " + std::to_string(fd) + ", which was passed for socket-path " +
                        path + ", does not listen: it takes ListenStream= with Accept=no"};

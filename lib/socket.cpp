@@ -228,20 +228,21 @@ Result<std::shared_ptr<const GivenSocket>> given_socket(int fd) {
     return error;
   }
   given->inode = st.st_ino;
-  int type = 0;
-  socklen_t size = sizeof type;
-  if (getsockopt(given->fd.get(), SOL_SOCKET, SO_TYPE, &type, &size) != 0 || type != SOCK_STREAM ||
-      !is_connected(given->fd))
+  if (socket_option(given->fd.get(), SO_TYPE) != SOCK_STREAM || !is_connected(given->fd))
     return Error{Failure::settings, "the property fd, " + name +
                                         ", is no connected stream socket, such as of "
                                         "socketpair(AF_UNIX, SOCK_STREAM, …)"};
   return std::shared_ptr<const GivenSocket>(std::move(given));
 }
 
+int socket_option(int fd, int option) {
+  int value = 0;
+  socklen_t size = sizeof value;
+  return getsockopt(fd, SOL_SOCKET, option, &value, &size) == 0 ? value : -1;
+}
+
 bool passes_descriptors(const Fd& socket) {
-  int domain = 0;
-  socklen_t size = sizeof domain;
-  return getsockopt(socket.get(), SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX;
+  return socket_option(socket.get(), SO_DOMAIN) == AF_UNIX;
 }
 
 Result<Peer> peer_of(const Fd& socket) {

@@ -59,6 +59,9 @@ struct GivenSocket {
 // Of the number `fd`, which stays the application's. Failure::settings where it is no such socket.
 Result<std::shared_ptr<const GivenSocket>> given_socket(int fd);
 
+// Of SOL_SOCKET; -1 where there is none.
+int socket_option(int fd, int option);
+
 Result<Peer> peer_of(const Fd& socket);
 // Only between processes of one system.
 bool passes_descriptors(const Fd& socket);

@@ -54,10 +54,7 @@ TEST(frames_stay_where_they_are) {
   // Both have it: nobody else is to find it.
   fail_unless_equals_int(static_cast<int>(places.files()), 0);
   for (guint64 i = 0; i < 50; ++i) {
-    GstBuffer* buffer = pair.sink.acquire();
-    gst_buffer_memset(buffer, 0, static_cast<guint8>(i), gst_buffer_get_size(buffer));
-    GST_BUFFER_OFFSET(buffer) = i;
-    fail_unless_equals_int(pair.sink.push(buffer), GST_FLOW_OK);
+    fail_unless_equals_int(pair.sink.push(pair.sink.acquire(i)), GST_FLOW_OK);
     fail_unless_equals_uint64(pair.source.pull_number(), i);
   }
   fail_unless_equals_uint64(pair.sink.stat("bytes-copied"), 0);
@@ -192,10 +189,7 @@ TEST(several_readers_have_a_file_each) {
   other.play();
   pair.sink.wait_for_clients(2);
   for (guint64 i = 0; i < 20; ++i) {
-    GstBuffer* buffer = pair.sink.acquire();
-    gst_buffer_memset(buffer, 0, static_cast<guint8>(i), gst_buffer_get_size(buffer));
-    GST_BUFFER_OFFSET(buffer) = i;
-    fail_unless_equals_int(pair.sink.push(buffer), GST_FLOW_OK);
+    fail_unless_equals_int(pair.sink.push(pair.sink.acquire(i)), GST_FLOW_OK);
     fail_unless_equals_uint64(pair.source.pull_number(), i);
     fail_unless_equals_uint64(other.pull_number(), i);
   }

@@ -29,13 +29,6 @@ ino_t inode_of(GstBuffer* buffer) {
   return st.st_ino;
 }
 
-GstBuffer* numbered(const Harness& sink, guint64 number) {
-  GstBuffer* buffer = sink.acquire();
-  gst_buffer_memset(buffer, 0, static_cast<guint8>(number), gst_buffer_get_size(buffer));
-  GST_BUFFER_OFFSET(buffer) = number;
-  return buffer;
-}
-
 // A frame of the proposed pool, as v4l2src has it: with the allocator of the answer, and with what
 // a reader wants in front of each frame.
 test::Ref<GstBuffer> as_v4l2src_has_it(const Harness& sink) {
@@ -109,7 +102,7 @@ TEST(a_relay_copies_nothing) {
   const Scene scene;
   const Chain chain(scene);
   for (guint64 i = 0; i < 100; ++i) {
-    GstBuffer* sent = numbered(chain.camera, i);
+    GstBuffer* sent = chain.camera.acquire(i);
     const ino_t inode = inode_of(sent);
     fail_unless_equals_int(chain.camera.push(sent), GST_FLOW_OK);
     const auto came = chain.reader.pull();
@@ -128,7 +121,7 @@ TEST(what_the_last_process_holds_is_the_cameras) {
   const Chain chain(scene);
   std::vector<test::Ref<GstBuffer>> held;
   for (guint64 i = 0; i < 3; ++i) {
-    fail_unless_equals_int(chain.camera.push(numbered(chain.camera, i)), GST_FLOW_OK);
+    fail_unless_equals_int(chain.camera.push(chain.camera.acquire(i)), GST_FLOW_OK);
     held.push_back(chain.reader.pull());
   }
   fail_unless(test::becomes([&] { return chain.camera.stat("in-flight") == 3; }));
@@ -151,7 +144,7 @@ TEST(whoever_ends_lets_go_of_it) {
     camera.wait_for_clients(1);
     test::Ref<GstBuffer> held;
     for (guint64 i = 0; i < 3; ++i) {
-      fail_unless_equals_int(camera.push(numbered(camera, i)), GST_FLOW_OK);
+      fail_unless_equals_int(camera.push(camera.acquire(i)), GST_FLOW_OK);
       held = reader->pull();
     }
     if (relay_ends)
@@ -183,7 +176,7 @@ TEST(a_tree_copies_nothing) {
     fail_unless(test::becomes([&] { return test::stat(one->element("out"), "peers") == 2; }));
   camera.wait_for_clients(2);
   for (guint64 i = 0; i < 50; ++i) {
-    GstBuffer* sent = numbered(camera, i);
+    GstBuffer* sent = camera.acquire(i);
     const ino_t inode = inode_of(sent);
     fail_unless_equals_int(camera.push(sent), GST_FLOW_OK);
     for (const Harness* reader : {&a, &b, &c, &d}) {
@@ -319,7 +312,7 @@ TEST(udmabufs_are_made_or_missed) {
   source.play();
   sink.wait_for_clients(1);
   for (guint64 i = 0; i < 100; ++i) {
-    fail_unless_equals_int(sink.push(numbered(sink, i)), GST_FLOW_OK);
+    fail_unless_equals_int(sink.push(sink.acquire(i)), GST_FLOW_OK);
     const auto came = source.pull();
     fail_unless_equals_uint64(GST_BUFFER_OFFSET(came.get()), i);
     fail_unless(gst_is_dmabuf_memory(gst_buffer_peek_memory(came.get(), 0)));

@@ -77,10 +77,7 @@ TEST(frames_cross_a_socket_that_was_given) {
   ends.close_own();  // the elements have theirs
   sink.wait_for_clients(1);
   for (guint64 i = 0; i < 20; ++i) {
-    GstBuffer* buffer = sink.acquire();
-    gst_buffer_memset(buffer, 0, static_cast<guint8>(i), gst_buffer_get_size(buffer));
-    GST_BUFFER_OFFSET(buffer) = i;
-    fail_unless_equals_int(sink.push(buffer), GST_FLOW_OK);
+    fail_unless_equals_int(sink.push(sink.acquire(i)), GST_FLOW_OK);
     fail_unless_equals_uint64(source.pull_number(), i);
   }
   fail_unless(test::text_stat(source.element(), "mode-receive") == "mmap");
@@ -117,6 +114,22 @@ TEST(the_end_of_its_peer_is_an_error) {
     const auto& stays = sink_ends ? source : sink;
     const std::string error = stays->wait_error();
     fail_unless(test::contains(error, "descriptor " + std::to_string(left)), "%s", error.c_str());
+  }
+}
+
+// In NULL again it has nothing of it: who is at the other end sees that the application closes it.
+TEST(a_socket_goes_with_the_state) {
+  const Scene scene;
+  for (const std::string element : {"mmapsink", "mmapsrc"}) {
+    Ends ends;
+    const int far = dup(atoi(ends.far().c_str() + 3));
+    const Pipeline pipeline(element + " " + ends.near());
+    fail_unless_equals_int(pipeline.set(GST_STATE_READY), GST_STATE_CHANGE_SUCCESS);
+    pipeline.stop();
+    ends.close_own();
+    char byte = 0;
+    fail_unless_equals_int(static_cast<int>(recv(far, &byte, 1, MSG_DONTWAIT)), 0);
+    close(far);
   }
 }
 
@@ -183,10 +196,7 @@ TEST(a_file_serves_where_no_descriptor_passes) {
   source.play();
   sink.wait_for_clients(1);
   for (guint64 i = 0; i < 20; ++i) {
-    GstBuffer* buffer = sink.acquire();
-    gst_buffer_memset(buffer, 0, static_cast<guint8>(i), gst_buffer_get_size(buffer));
-    GST_BUFFER_OFFSET(buffer) = i;
-    fail_unless_equals_int(sink.push(buffer), GST_FLOW_OK);
+    fail_unless_equals_int(sink.push(sink.acquire(i)), GST_FLOW_OK);
     fail_unless_equals_uint64(source.pull_number(), i);
   }
   fail_unless(test::text_stat(source.element(), "mode-receive") == "path");

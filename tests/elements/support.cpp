@@ -137,7 +137,8 @@ static void carry_as_asked(GstElement* element) {
   gchar* socket = nullptr;
   g_object_get(element, "socket-path", &socket, nullptr);
   std::string wanted = mode;
-  if (wanted == "path") wanted = std::filesystem::path(socket != nullptr ? socket : "").parent_path();
+  if (wanted == "path")
+    wanted = std::filesystem::path(socket != nullptr ? socket : "").parent_path();
   if (g_strcmp0(word, "auto") == 0 && !wanted.empty())
     g_object_set(element, "mmap", wanted.c_str(), nullptr);
   g_free(socket);
@@ -264,6 +265,13 @@ GstBuffer* numbered(guint64 number, gsize size) {
   GST_BUFFER_OFFSET(buffer) = number;
   GST_BUFFER_PTS(buffer) = number * (GST_SECOND / 30);
   GST_BUFFER_DURATION(buffer) = GST_SECOND / 30;
+  return buffer;
+}
+
+GstBuffer* Harness::acquire(guint64 number) const {
+  GstBuffer* buffer = acquire();
+  gst_buffer_memset(buffer, 0, static_cast<guint8>(number), gst_buffer_get_size(buffer));
+  GST_BUFFER_OFFSET(buffer) = number;
   return buffer;
 }
 

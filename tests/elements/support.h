@@ -118,6 +118,8 @@ class Harness {
   void push_event(GstEvent* event) const;  // must be taken
   // From the pool that the sink proposes, and from its allocator.
   GstBuffer* acquire() const;
+  // With that number, which its bytes repeat, as numbered().
+  GstBuffer* acquire(guint64 number) const;
   GstBuffer* allocate(gsize size) const;
   Ref<GstQuery> ask_allocation() const;
   void wait_for_clients(guint count) const;
