@@ -11,7 +11,7 @@ using Scenario = std::function<void(const Pipeline&)>;
 constexpr auto kFilm =
     "videotestsrc num-buffers=100 ! video/x-raw,format=I420,width=64,height=48,framerate=10/1 "
     "! taginject tags=title=film,artist=nobody,comment=\"\\\"a\\;b\\\"\" "
-    "! x264enc threads=1 key-int-max=10 bframes=0 ! h264parse ! matroskamux "
+    "! x264enc threads=1 option-string=asm=0 key-int-max=10 bframes=0 ! h264parse ! matroskamux "
     "! filesink location=@/film.mkv";
 // Without tags: those are at its end, and a demuxer that looks for its index there may see them or
 // not.
@@ -21,7 +21,8 @@ constexpr auto kFilmWithoutTags =
 // With sound.
 constexpr auto kFilmWithSound =
     "videotestsrc num-buffers=100 ! video/x-raw,format=I420,width=64,height=48,framerate=10/1 "
-    "! x264enc threads=1 key-int-max=10 bframes=0 ! h264parse ! matroskamux name=mux "
+    "! x264enc threads=1 option-string=asm=0 key-int-max=10 bframes=0 ! h264parse ! matroskamux "
+    "name=mux "
     "! filesink location=@/both.mkv "
     "audiotestsrc num-buffers=100 samplesperbuffer=4800 ! audio/x-raw,rate=48000 ! flacenc ! mux.";
 // A demuxer wants its file for itself: it reads where it likes. The places are behind it.

@@ -38,7 +38,7 @@ std::vector<Case> text_cases() {
                    "ccconverter", "closedcaption/x-cea-608,format=s334-1a"}}},
       // In the stream from the encoder on, and beside the frames again behind the parser.
       {.name = "captions_in_h264",
-       .chains = {{captions_708, "x264enc threads=1", "h264parse", kDecoder,
+       .chains = {{captions_708, "x264enc threads=1 option-string=asm=0", "h264parse", kDecoder,
                    "ccextractor remove-caption-meta=true"}}},
       {.name = "captions_taken_out",
        .chains = {{captions_708, "identity"}},

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 
 #include "tests/elements/like_support.h"
@@ -16,8 +17,10 @@ namespace {
 constexpr size_t kFrames = 30;
 const std::string kPictures = "videotestsrc num-buffers=" + std::to_string(kFrames) +
                               " pattern=ball ! " + test::kVideo + " ! ";
+// Where the processor has AVX-512, x264 0.164 does not always make the same packets of the same
+// frames: without instructions like these it does.
 const std::string kPackets =
-    kPictures + "x264enc threads=1 key-int-max=10 bframes=0 ! h264parse ! ";
+    kPictures + "x264enc threads=1 option-string=asm=0 key-int-max=10 bframes=0 ! h264parse ! ";
 const std::string kSound = "audiotestsrc num-buffers=" + std::to_string(kFrames) +
                            " ! audio/x-raw,format=S16LE,rate=48000,channels=2 ! ";
 
@@ -30,7 +33,8 @@ struct Field {
 const std::vector<Field> kDates{{"mvhd", 4, 8}, {"tkhd", 4, 8}, {"mdhd", 4, 8}};
 // A text, behind its type and its size.
 const std::vector<Field> kDateAsText{{"creationdate", 3, 24}};
-// Numbers of the segment, of a track, and of a track that tags are for, behind their own size.
+// Numbers of the segment, of a track, and of a track that tags are for, behind their own size:
+// which is less when a random number begins with a zero byte.
 const std::vector<Field> kNumbers{
     {"\x73\xa4\x90", 0, 16}, {"\x73\xc5\x88", 0, 8}, {"\x63\xc5\x88", 0, 8}};
 
@@ -62,6 +66,12 @@ const std::vector<Muxer> kMuxers{
 std::string content(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
+}
+
+bool has_all(const std::string& file, const std::vector<Field>& fields) {
+  return std::all_of(fields.begin(), fields.end(), [&](const Field& field) {
+    return file.find(field.name) != std::string::npos;
+  });
 }
 
 void leave_out(std::string& file, const std::vector<Field>& fields) {
@@ -99,9 +109,13 @@ std::vector<GstClockTime> played(const Muxer& muxer, const std::string& path) {
 
 std::string into(const std::string& path) { return "filesink location=" + path; }
 
-void write(const Pipeline& pipeline) {
-  pipeline.play();
-  pipeline.wait_eos();
+// Writes the file again until each field in it has its usual size.
+void write(const Muxer& muxer, const std::string& path, const std::function<void()>& once) {
+  for (int tries = 0; tries < 10; ++tries) {
+    once();
+    if (has_all(content(path), muxer.fields)) return;
+  }
+  fail_unless(false, "a field is never there");
 }
 
 // The muxer waits for its reader with the first thing that depends on it: a question, mostly
@@ -144,12 +158,16 @@ void run(int number) {
   tcase_fn_start(muxer.name.c_str(), __FILE__, __LINE__);
   const Scene scene;
   const std::string whole = scene.path("whole");
-  write(Pipeline(muxer.source + muxer.muxer + " ! " + into(whole)));
+  write(muxer, whole, [&] {
+    const Pipeline pipeline(muxer.source + muxer.muxer + " ! " + into(whole));
+    pipeline.play();
+    pipeline.wait_eos();
+  });
   const auto times = played(muxer, whole);
   fail_unless(times.size() >= muxer.buffers);
   for (const bool muxer_is_first : {true, false}) {
     const std::string path = scene.path("cut");
-    cut(scene, muxer, muxer_is_first, path);
+    write(muxer, path, [&] { cut(scene, muxer, muxer_is_first, path); });
     check_same(muxer, whole, path);
     fail_unless(played(muxer, path) == times);
     std::filesystem::remove(path);

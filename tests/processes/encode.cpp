@@ -41,11 +41,13 @@ void check_encoder(const std::string& encoder) {
 
 }  // namespace
 
-TEST(with_lookahead) { check_encoder("x264enc threads=1"); }
+TEST(with_lookahead) { check_encoder("x264enc threads=1 option-string=asm=0"); }
 
 TEST(without_latency) { check_encoder("x264enc threads=1 tune=zerolatency"); }
 
-TEST(with_b_frames) { check_encoder("x264enc threads=1 bframes=3 b-adapt=false"); }
+TEST(with_b_frames) {
+  check_encoder("x264enc threads=1 option-string=asm=0 bframes=3 b-adapt=false");
+}
 
 TEST(decoded_file_one_way) {
   const Stage stage;
