@@ -356,6 +356,7 @@ mmaplink::Result<Endpoint::Options> endpoint_options(const Settings& settings) {
     options.access.uids = *uids;
   }
   options.reconnect = settings.resolved_on_disconnect() == OnDisconnect::none;
+  options.request = settings.request;
   options.connection_timeout = timeout_of(settings.connection_timeout);
   return options;
 }
@@ -382,6 +383,13 @@ static GstResourceError code_of(Failure failure) {
       break;
   }
   return GST_RESOURCE_ERROR_FAILED;
+}
+
+void tell_refused(GstElement* element, const Settings& active, const Error& why) {
+  GST_WARNING_OBJECT(element, "not let in: %s", why.text.c_str());
+  if (active.role == Role::client)
+    GST_ELEMENT_WARNING(element, RESOURCE, BUSY, ("%s. Trying again.", why.text.c_str()),
+                        (nullptr));
 }
 
 void post_error(GstElement* element, const Error& error) {

@@ -37,6 +37,7 @@ struct Settings {
   guint perms = 0600;
   std::string group;         // "": as the system gives it
   std::string allowed_uids;  // "": own and root
+  std::string request;       // that a client greets with
   guint max_clients = mmaplink::Endpoint::kMostClients;
 
   OnDisconnect resolved_on_disconnect() const;
@@ -107,6 +108,8 @@ bool is_listed(std::string_view names, std::string_view name);
 // uid, reason, and buffers-reclaimed, those that it held.
 GstMessage* peer_lost_new(GstElement* element, const mmaplink::Peer& peer,
                           const std::string& reason, guint64 reclaimed);
+// Of somebody who was not let in, to the log; as a client that tries again, to the bus.
+void tell_refused(GstElement* element, const Settings& active, const mmaplink::Error& why);
 void post_error(GstElement* element, const mmaplink::Error& error);
 void emit_client_signal(GstElement* element, const char* signal, const mmaplink::Peer& peer);
 

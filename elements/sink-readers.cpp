@@ -122,9 +122,7 @@ void Sink::on_waiting() {
                    ("Waiting for a server on %s.", active_.place().c_str()), (nullptr));
 }
 
-void Sink::on_refused(const Error& why) {
-  GST_WARNING_OBJECT(element_, "not let in: %s", why.text.c_str());
-}
+void Sink::on_refused(const Error& why) { tell_refused(element(), active_, why); }
 
 void Sink::on_failed(const Error& why) {
   {

@@ -81,9 +81,7 @@ void Source::on_waiting() {
                    ("Waiting for a server on %s.", active_.place().c_str()), (nullptr));
 }
 
-void Source::on_refused(const Error& why) {
-  GST_WARNING_OBJECT(element_, "not let in: %s", why.text.c_str());
-}
+void Source::on_refused(const Error& why) { tell_refused(element_, active_, why); }
 
 void Source::on_failed(const Error& why) {
   post_error(element_, why);

@@ -82,7 +82,7 @@ Status Endpoint::greet_server(int fd) {
     if (auto may = may_serve(access(), connection.peer, key_.path); !may) return may;
   auto wishes = wishes_over(connection);
   if (!wishes) return wishes.error();
-  const Hello hello{kVersion, lanes_told(connection), *wishes, monotonic_ns()};
+  const Hello hello{kVersion, lanes_told(connection), *wishes, monotonic_ns(), request()};
   if (carries_fd(hello)) {
     auto half = Link::make_half();
     if (!half) return half.error();
@@ -131,8 +131,8 @@ Status Endpoint::greet_client(Connection& connection, const Hello& hello, const 
   if (auto may = may_enter(connection); !may) return may;
   const Wishes own = *wishes_over(connection);  // as a server, never an error
   connection.clock_offset = clock_offset(connection.peer, hello.now);
-  Welcome welcome{
-      kVersion, lanes_told(connection), own, decide(hello.wishes, own), {}, monotonic_ns()};
+  Welcome welcome{kVersion, lanes_told(connection), own, decide(hello.wishes, own),
+                  {},       monotonic_ns()};
   if (welcome.mapped.in_file) {
     uint64_t half = 0;
     for (const User& user : users_)
@@ -205,6 +205,8 @@ Status Endpoint::greeted_by_server(Connection& connection, const Welcome& welcom
 
 void Endpoint::adopt(Connection& connection, Lanes peer_lanes) {
   connection.greets_by = Deadline::max();
+  said_refused_.clear();
+  try_again_ = kTryAgain;
   connection.link->receive_lane()->set_clock_offset(connection.clock_offset);
   connection.link->set_peer_lanes(peer_lanes);
   // What was started between our greeting and now.

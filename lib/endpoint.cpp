@@ -172,6 +172,8 @@ Status Endpoint::open(const Options& options) {
 void Endpoint::want_connection() {
   wants_connection_ = key_.role == Role::client;
   said_waiting_ = false;
+  said_refused_.clear();
+  try_again_ = kTryAgain;
   denied_until_.reset();
   next_try_ = Clock::now();
   says_waiting_ = Clock::now() + kSayWaiting;
@@ -267,6 +269,12 @@ void Endpoint::tell_news() {
       link->hang_up("the path mmap=" + link->region()->path() + " was cut short");
     if (link && link->take_news()) each_user([&](EndpointUser& user) { user.on_lanes(link); });
   }
+}
+
+std::string Endpoint::request() const {
+  for (const User& user : users_)
+    if (user.started && !user.options.request.empty()) return user.options.request;
+  return {};
 }
 
 Lanes Endpoint::own_lanes() const { return {side(Side::sink).started, side(Side::src).started}; }
@@ -566,7 +574,19 @@ void Endpoint::drop(int fd, const Error& why) {
   } else if (key_.given ||
              ((!again || why.failure == Failure::settings) && why.failure != Failure::gone)) {
     fail(why);
+  } else if (why.failure == Failure::refused) {
+    wait_refused(why);
   }
+}
+
+// There may be room later, or the server's owner changes its mind: said once, and tried again.
+void Endpoint::wait_refused(const Error& why) {
+  next_try_ = Clock::now() + try_again_;
+  try_again_ = std::min(2 * try_again_, kTryAgainAtMost);
+  if (std::exchange(said_refused_, why.text) == why.text) return;
+  const auto first =
+      std::find_if(users_.begin(), users_.end(), [](const User& user) { return user.started; });
+  if (first != users_.end()) first->user->on_refused(why);  // one line is enough
 }
 
 bool Endpoint::reconnects() const {

@@ -72,6 +72,7 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
     size_t max_clients = kMostClients;                           // as a server
     bool reconnect = false;                                      // after a hang-up, as a client
     std::optional<std::chrono::nanoseconds> connection_timeout;  // while there is no link
+    std::string request;  // as a client, for its greeting; of the side that starts first
   };
 
   // Failure::busy where a server has this side already; a client gets an endpoint of its own then.
@@ -98,7 +99,9 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
 
  private:
   static constexpr auto kTryAgain = std::chrono::milliseconds(50);  // a client without a server
-  static constexpr auto kGreeting = std::chrono::seconds(5);        // for a handshake to complete
+  // A client that is refused tries again after twice as long each time, up to this.
+  static constexpr std::chrono::milliseconds kTryAgainAtMost = std::chrono::seconds(1);
+  static constexpr auto kGreeting = std::chrono::seconds(5);  // for a handshake to complete
 
   struct User {
     EndpointUser* user = nullptr;  // attached
@@ -158,6 +161,8 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   void fail(const Error& why);
   void fail_to_connect(const Error& why);
   void tell_refused(const Error& why);
+  void wait_refused(const Error& why);
+  std::string request() const;
   bool reconnects() const;
   Lanes own_lanes() const;
   Lanes lanes_told(Connection& connection) const;
@@ -194,6 +199,8 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   bool quit_ = false;
   bool wants_connection_ = false;  // as a client
   bool said_waiting_ = false;
+  std::string said_refused_;  // by the server, while a client tries again
+  std::chrono::milliseconds try_again_ = kTryAgain;
   bool said_full_ = false;  // that the system has no more descriptors, or memory
   Deadline next_try_;
   Deadline says_waiting_;

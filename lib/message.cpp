@@ -113,6 +113,10 @@ std::string printable(std::span<const std::byte> bytes) {
   return text;
 }
 
+std::string text_of(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
 bool may_be_mapped(Wish wish) {
   return wish != Wish::no && wish != Wish::path && wish != Wish::far;
 }
@@ -135,6 +139,7 @@ std::vector<std::byte> build(const Message& message) {
           put_greeting(to, m.version, m.lanes);
           to.put(m.wishes);
           to.put(m.now);
+          to.put(std::as_bytes(std::span(m.request)));
           return to.finish();
         } else if constexpr (std::is_same_v<T, Welcome>) {
           Writer to(Type::welcome);
@@ -237,7 +242,9 @@ Result<Message> parse(std::span<const std::byte> bytes) {
       const Lanes lanes = ours ? from.get_lanes() : Lanes{};
       const Wishes wishes = ours ? from.get_wishes() : Wishes{};
       if (type == Type::hello) {
-        message = Hello{version, lanes, wishes, ours ? from.get<uint64_t>() : 0};
+        const uint64_t now = ours ? from.get<uint64_t>() : 0;
+        if (from.left() > kMostRequest) return Error{Failure::protocol, "too long a request"};
+        message = Hello{version, lanes, wishes, now, text_of(from.rest())};
       } else {
         Welcome welcome{version, lanes, wishes};
         if (ours) {

@@ -45,7 +45,11 @@ struct Hello {
   Lanes lanes;
   Wishes wishes = {};
   uint64_t now = 0;  // by its CLOCK_MONOTONIC, in ns
+  // What the client asks of a server that has more than one thing to give; opaque here. A server
+  // with one takes no notice of it.
+  std::string request = {};
 };
+inline constexpr size_t kMostRequest = 4096;
 struct Welcome {
   uint32_t version = 0;
   Lanes lanes;

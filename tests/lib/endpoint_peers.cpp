@@ -68,7 +68,7 @@ struct Served {
 
 // A client of a server by hand.
 struct Serving {
-  Serving() { must(client.start()); }
+  explicit Serving(const Endpoint::Options& options = {}) { must(client.start(options)); }
   Fd accept() {
     Fd socket;
     g_assert_true(eventually([&] {
@@ -347,6 +347,27 @@ void a_refusal_reaches_the_user() {
                      self() + " on " + serving.path + ": not today"));
 }
 
+// One that tries again says so once, and what it asks for each time.
+void a_refused_client_that_waits_gets_in_later() {
+  Endpoint::Options options;
+  options.reconnect = true;
+  options.request = "the best";
+  Serving serving(options);
+  for (int i = 0; i < 3; ++i) {
+    Raw server(serving.accept());
+    g_assert_true(server.until([&] { return !server.got.empty(); }));
+    g_assert_cmpstr(std::get<Hello>(server.got[0]).request.c_str(), ==, "the best");
+    must(server.channel.send(Refuse{"not yet"}));
+  }
+  Raw server(serving.accept());
+  must(server.channel.send(Welcome{kVersion, {true, false}, kMapsAll}, server.half->fd.get()));
+  serving.client.link();
+  const auto told = serving.client.user().told();
+  g_assert_true(told.failed.empty());
+  g_assert_cmpuint(told.refused.size(), ==, 1);
+  g_assert_true(says(told.refused[0], Failure::refused, "not yet"));
+}
+
 // A server that goes before it has greeted may just have been stopped: another one may come.
 void a_server_that_goes_unheard_is_tried_again() {
   Serving serving;
@@ -459,6 +480,8 @@ int main(int argc, char** argv) {
        {"/endpoint-peers/thousands-that-say-nothing-keep-nobody-out",
         thousands_that_say_nothing_keep_nobody_out},
        {"/endpoint-peers/a-refusal-reaches-the-user", a_refusal_reaches_the_user},
+       {"/endpoint-peers/a-refused-client-that-waits-gets-in-later",
+        a_refused_client_that_waits_gets_in_later},
        {"/endpoint-peers/a-server-that-goes-unheard-is-tried-again",
         a_server_that_goes_unheard_is_tried_again},
        {"/endpoint-peers/a-backlog-goes-out-when-the-peer-reads",

@@ -12,6 +12,7 @@ namespace {
 using Bytes = std::vector<std::byte>;
 
 constexpr uint32_t kHello = 1;
+constexpr size_t kHelloSize = 8 + 5 * 4 + 8;  // without a request
 constexpr uint32_t kLanes = 4;
 
 Bytes bytes_of(const std::string& text) {
@@ -62,8 +63,9 @@ void fields_arrive() {
   for (const bool sends : {false, true})
     for (const bool receives : {false, true}) {
       const Lanes lanes{sends, receives};
-      const auto hello = std::get<Hello>(trip(Hello{kVersion, lanes, {}, 7}));
+      const auto hello = std::get<Hello>(trip(Hello{kVersion, lanes, {}, 7, "jpeg"}));
       g_assert_cmpuint(hello.now, ==, 7);
+      g_assert_cmpstr(hello.request.c_str(), ==, "jpeg");
       g_assert_true(hello.lanes == lanes && hello.version == kVersion);
       const auto welcome = std::get<Welcome>(trip(Welcome{kVersion, lanes}));
       g_assert_true(welcome.lanes == lanes && welcome.version == kVersion);
@@ -81,11 +83,12 @@ void fields_arrive() {
   g_assert_true(!item.in_place);
   g_assert_true(std::get<ItemBegins>(trip(ItemBegins{{}, false, true})).in_place);
   const RegionTerms terms{uint64_t{7} << 40, 4096, Token{1}, true, Token{2}};
-  const auto region = std::get<Welcome>(trip(Welcome{
-      kVersion, {}, {Wish::path, Wish::path}, Mapped{false, false, true}, terms}));
+  const auto region = std::get<Welcome>(
+      trip(Welcome{kVersion, {}, {Wish::path, Wish::path}, Mapped{false, false, true}, terms}));
   g_assert_true(region.mapped.in_file && region.wishes.send == Wish::path);
-  g_assert_true(region.region.size == terms.size && region.region.page == terms.page && region.region.token == terms.token &&
-                region.region.in_directory && region.region.name == terms.name);
+  g_assert_true(region.region.size == terms.size && region.region.page == terms.page &&
+                region.region.token == terms.token && region.region.in_directory &&
+                region.region.name == terms.name);
   g_assert_true(std::get<RegionFound>(trip(RegionFound{Token{9}})).token == Token{9});
   const auto progress = std::get<Progress>(trip(Progress{8, true, {6, 5}}));
   g_assert_true(progress.claimed == 8 && progress.waits);
@@ -128,9 +131,10 @@ void cut_messages_are_refused() {
   for (const Message& message : one_of_each()) {
     const Bytes bytes = build(message);
     if (std::holds_alternative<Progress>(message)) continue;  // tickets are cut whole
-    const size_t fixed = std::holds_alternative<Refuse>(message) ? 8
-                         : std::holds_alternative<Note>(message) ? 12
-                                                                 : bytes.size();
+    const size_t fixed = std::holds_alternative<Refuse>(message)  ? 8
+                         : std::holds_alternative<Hello>(message) ? kHelloSize
+                         : std::holds_alternative<Note>(message)  ? 12
+                                                                  : bytes.size();
     for (size_t length = 0; length < bytes.size(); ++length) {
       const auto got = parse(std::span(bytes).first(length));
       if (length < 8)
@@ -146,7 +150,7 @@ void cut_messages_are_refused() {
 void longer_messages_are_refused() {
   for (const Message& message : one_of_each()) {
     if (std::holds_alternative<Refuse>(message) || std::holds_alternative<Note>(message) ||
-        std::holds_alternative<Progress>(message))
+        std::holds_alternative<Progress>(message) || std::holds_alternative<Hello>(message))
       continue;
     Bytes bytes = build(message);
     for (int i = 0; i < 9; ++i) {
@@ -155,6 +159,14 @@ void longer_messages_are_refused() {
           fails(parse(bytes), Failure::protocol, "a control message of the wrong length"));
     }
   }
+}
+
+void a_request_has_a_size_at_most() {
+  const auto with = [](size_t size) {
+    return parse(build(Hello{kVersion, {}, {}, 0, std::string(size, 'x')}));
+  };
+  g_assert_cmpuint(std::get<Hello>(must(with(kMostRequest))).request.size(), ==, kMostRequest);
+  g_assert_true(fails(with(kMostRequest + 1), Failure::protocol, "too long a request"));
 }
 
 void unknown_types_are_refused() {
@@ -252,6 +264,7 @@ int main(int argc, char** argv) {
                   {"/message/impossible-sizes-are-refused", impossible_sizes_are_refused},
                   {"/message/cut-messages-are-refused", cut_messages_are_refused},
                   {"/message/longer-messages-are-refused", longer_messages_are_refused},
+                  {"/message/a-request-has-a-size-at-most", a_request_has_a_size_at_most},
                   {"/message/unknown-types-are-refused", unknown_types_are_refused},
                   {"/message/another-version-is-read-as-far-as-its-number",
                    another_version_is_read_as_far_as_its_number},
