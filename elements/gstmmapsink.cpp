@@ -60,6 +60,8 @@ G_DEFINE_TYPE_WITH_CODE(GstMmapSink, gst_mmap_sink, GST_TYPE_BASE_SINK,
 
 static Sink& sink_of(gpointer object) { return *GST_MMAP_SINK(object)->sink; }
 
+Sink& gstmmap::sink_in(GstElement* element) { return sink_of(element); }
+
 static GType leaky_type() {
   static const GEnumValue values[] = {
       {static_cast<gint>(mmaplink::Leaky::none),

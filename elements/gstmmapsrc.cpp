@@ -53,6 +53,8 @@ G_DEFINE_TYPE_WITH_CODE(GstMmapSrc, gst_mmap_src, GST_TYPE_ELEMENT,
 
 static Source& source_of(gpointer object) { return *GST_MMAP_SRC(object)->source; }
 
+Source& gstmmap::source_in(GstElement* element) { return source_of(element); }
+
 static void set_property(GObject* object, guint id, const GValue* value, GParamSpec* spec) {
   auto& settings = source_of(object).settings;
   GST_OBJECT_LOCK(object);

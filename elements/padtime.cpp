@@ -28,6 +28,7 @@ void PadTime::apply(const mmaplink::Descriptor& descriptor, const GstSegment& se
   if (is_set_ && descriptor.base_time == there_ && !own_.is_due()) return;
   const bool had_instant = there_ != mmaplink::kNoBaseTime;
   there_ = descriptor.base_time;
+  if (there_ == mmaplink::kKeepsTime) return set(0);
   if (there_ != mmaplink::kNoBaseTime) {
     if (const auto here = own_.look(element_)) set(static_cast<gint64>(there_ - *here));
     return;

@@ -1,12 +1,14 @@
 // The plugin "mmap".
 #include <gst/gst.h>
 
+#include "elements/gstmmapremote.h"
 #include "elements/gstmmapsink.h"
 #include "elements/gstmmapsrc.h"
 
 static gboolean plugin_init(GstPlugin* plugin) {
   return gst_element_register(plugin, "mmapsink", GST_RANK_NONE, GST_TYPE_MMAP_SINK) &&
-         gst_element_register(plugin, "mmapsrc", GST_RANK_NONE, GST_TYPE_MMAP_SRC);
+         gst_element_register(plugin, "mmapsrc", GST_RANK_NONE, GST_TYPE_MMAP_SRC) &&
+         gst_element_register(plugin, "mmapremote", GST_RANK_NONE, GST_TYPE_MMAP_REMOTE);
 }
 
 #define PACKAGE "gst-mmap"

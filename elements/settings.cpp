@@ -57,7 +57,7 @@ std::string Settings::place() const {
   return fd >= 0 ? "descriptor " + std::to_string(fd) : socket_path.value_or("");
 }
 
-void install_common_properties(GObjectClass* klass, Role role) {
+void install_client_properties(GObjectClass* klass) {
   const auto fixed = static_cast<GParamFlags>(G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS |
                                               GST_PARAM_MUTABLE_READY);
   // Where the elements meet is decided from NULL to READY.
@@ -69,13 +69,6 @@ void install_common_properties(GObjectClass* klass, Role role) {
                           "bytes), or vsock:CID:PORT, between a virtual machine and its host (to "
                           "be set in NULL; required, but for fd)",
                           nullptr, place));
-  g_object_class_install_property(
-      klass, PROP_ROLE,
-      g_param_spec_enum("role", "Role",
-                        "Who listens and who connects, whichever way the data goes. An mmapsink "
-                        "and an mmapsrc with the same socket-path and role share one link (to be "
-                        "set in NULL)",
-                        gst_mmap_role_get_type(), static_cast<gint>(role), place));
   g_object_class_install_property(
       klass, PROP_MMAP,
       g_param_spec_string("mmap", "Mmap",
@@ -116,6 +109,36 @@ void install_common_properties(GObjectClass* klass, Role role) {
                           "matters, such as a seek; then it has failed",
                           0, GST_SECOND * 3600, GST_SECOND, fixed));
   g_object_class_install_property(
+      klass, PROP_ALLOWED_UIDS,
+      g_param_spec_string("allowed-uids", "Allowed uids",
+                          "Who may be at the other end, such as 0,1000 (default: the own uid and "
+                          "root; for a server also whom perms and group let in, for a client also "
+                          "whoever serves in a directory that is not open to all)",
+                          nullptr, fixed));
+  g_object_class_install_property(
+      klass, PROP_STATS,
+      g_param_spec_boxed(
+          "stats", "Statistics",
+          "Since the start: buffers, bytes, buffers-copied, bytes-copied, dropped; "
+          "now: in-flight, arenas, arena-bytes, of these hugetlb-bytes and thp-bytes "
+          "in huge pages (transparent ones of a peer are not known), peers; "
+          "latency-p50 and latency-p99 (ns, publish to receive)",
+          GST_TYPE_STRUCTURE, static_cast<GParamFlags>(G_PARAM_READABLE | G_PARAM_STATIC_STRINGS)));
+}
+
+void install_common_properties(GObjectClass* klass, Role role) {
+  const auto fixed = static_cast<GParamFlags>(G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS |
+                                              GST_PARAM_MUTABLE_READY);
+  // Where the elements meet is decided from NULL to READY.
+  const auto place = static_cast<GParamFlags>(G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS);
+  g_object_class_install_property(
+      klass, PROP_ROLE,
+      g_param_spec_enum("role", "Role",
+                        "Who listens and who connects, whichever way the data goes. An mmapsink "
+                        "and an mmapsrc with the same socket-path and role share one link (to be "
+                        "set in NULL)",
+                        gst_mmap_role_get_type(), static_cast<gint>(role), place));
+  g_object_class_install_property(
       klass, PROP_PERMS,
       g_param_spec_uint("perms", "Permissions",
                         "As a server: mode of the socket, as of chmod(2) (0600 is 384 as a decimal "
@@ -128,28 +151,13 @@ void install_common_properties(GObjectClass* klass, Role role) {
                           "connect (default: nobody but the own user and root)",
                           nullptr, fixed));
   g_object_class_install_property(
-      klass, PROP_ALLOWED_UIDS,
-      g_param_spec_string("allowed-uids", "Allowed uids",
-                          "Who may be at the other end, such as 0,1000 (default: the own uid and "
-                          "root; for a server also whom perms and group let in, for a client also "
-                          "whoever serves in a directory that is not open to all)",
-                          nullptr, fixed));
-  g_object_class_install_property(
       klass, PROP_FD,
       g_param_spec_int("fd", "Descriptor",
                        "A connected stream socket in place of socket-path, such as one end of "
                        "socketpair(2), for one link; it is duplicated from NULL to READY and stays "
                        "the application's (default: none; to be set in NULL)",
                        -1, G_MAXINT, -1, place));
-  g_object_class_install_property(
-      klass, PROP_STATS,
-      g_param_spec_boxed(
-          "stats", "Statistics",
-          "Since the start: buffers, bytes, buffers-copied, bytes-copied, dropped; "
-          "now: in-flight, arenas, arena-bytes, of these hugetlb-bytes and thp-bytes "
-          "in huge pages (transparent ones of a peer are not known), peers; "
-          "latency-p50 and latency-p99 (ns, publish to receive)",
-          GST_TYPE_STRUCTURE, static_cast<GParamFlags>(G_PARAM_READABLE | G_PARAM_STATIC_STRINGS)));
+  install_client_properties(klass);
 }
 
 void install_signals(GType type) {
@@ -356,7 +364,6 @@ mmaplink::Result<Endpoint::Options> endpoint_options(const Settings& settings) {
     options.access.uids = *uids;
   }
   options.reconnect = settings.resolved_on_disconnect() == OnDisconnect::none;
-  options.request = settings.request;
   options.connection_timeout = timeout_of(settings.connection_timeout);
   return options;
 }

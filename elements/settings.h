@@ -37,7 +37,6 @@ struct Settings {
   guint perms = 0600;
   std::string group;         // "": as the system gives it
   std::string allowed_uids;  // "": own and root
-  std::string request;       // that a client greets with
   guint max_clients = mmaplink::Endpoint::kMostClients;
 
   OnDisconnect resolved_on_disconnect() const;
@@ -62,6 +61,8 @@ enum CommonProperty : guint {
   PROP_FIRST_OWN,
 };
 
+// Those that make sense for one that only connects, and all.
+void install_client_properties(GObjectClass* klass);
 void install_common_properties(GObjectClass* klass, mmaplink::Role role);
 // Installs client-connected and client-disconnected (pid, uid).
 void install_signals(GType type);

@@ -100,6 +100,7 @@ bool Sink::wait_for_reader() const {
     // A server that does not wait goes on with whoever is there.
     const bool waits = is_client() || active_.wait_for_connection;
     if (num_clients() > 0 || !waits || is_flushing()) return true;
+    if (is_held_off()) return false;
     {
       const std::lock_guard lock(mutex_);
       if (ended_ != GST_FLOW_OK) return false;

@@ -26,6 +26,18 @@ bool is_key_unit_for_now(GstEvent* event) {
           time == GST_CLOCK_TIME_NONE);
 }
 
+// An error there is none here, where somebody goes on without the server. Takes the message.
+GstMessage* warning_of(GstMessage* error) {
+  GError* why = nullptr;
+  gchar* debug = nullptr;
+  gst_message_parse_error(error, &why, &debug);
+  GstMessage* warning = gst_message_new_warning(GST_MESSAGE_SRC(error), why, debug);
+  g_error_free(why);
+  g_free(debug);
+  gst_message_unref(error);
+  return warning;
+}
+
 }  // namespace
 
 // --- connections: the endpoint's thread
@@ -103,6 +115,7 @@ void Sink::on_disconnected(const std::shared_ptr<Link>& link, const Error& why) 
   const size_t held = update_reader(link, false);
   sender_->remove(*link);  // also one that had left before
   if (is_lost) postbox_.post(peer_lost_new(element(), link->peer(), why.text, held));
+  if (is_client()) held_off_ = true;
   const auto policy = active_.resolved_on_disconnect();
   const bool last = num_clients() == 0 && (was_reader || is_client());
   if (last && policy != OnDisconnect::none) {
@@ -186,6 +199,11 @@ bool Sink::take_flow(const std::shared_ptr<Link>& link, Reader& reader,
     done_ = true;
     ended_ = flow->flow == GST_FLOW_EOS ? GST_FLOW_EOS : GST_FLOW_ERROR;
   }
+  if (holds_off_) {
+    // It ends, and so will the link.
+    held_off_ = true;
+    return true;
+  }
   if (flow->flow != GST_FLOW_EOS && !said)
     post_error(element(),
                Error{Failure::refused, "the pipeline of the server on " + active_.place() +
@@ -207,6 +225,10 @@ bool Sink::take_message(Link& link, std::span<const std::byte> bytes) {
   } else if (GST_MESSAGE_TYPE(message) == GST_MESSAGE_ERROR) {
     must_come = !link.failed_there();
     link.set_failed_there();
+    if (holds_off_) {
+      held_off_ = true;
+      message = warning_of(message);
+    }
     const std::lock_guard lock(mutex_);
     done_ = true;
     ended_ = GST_FLOW_ERROR;

@@ -96,6 +96,7 @@ bool Sink::start() {
     detach();
     if (!attach()) return false;
   }
+  held_off_ = true;
   set_sender(
       Sender::make(active_.max_memory, timeout_of(active_.peer_timeout), active_.huge_pages));
   sender_->on_no_memory([this](const Error& why) { post_error(element(), why); });
@@ -120,7 +121,14 @@ bool Sink::start() {
     caps_.reset();
   }
   auto started = exchange_.start();
-  if (started) started = endpoint_->start(Side::sink, *endpoint_options(active_));
+  auto options = *endpoint_options(active_);
+  options.request = [this] {
+    GST_OBJECT_LOCK(element_);
+    std::string request = settings.request;
+    GST_OBJECT_UNLOCK(element_);
+    return request;
+  };
+  if (started) started = endpoint_->start(Side::sink, options);
   if (!started) {
     post_error(element(), started.error());
     stop();
@@ -202,6 +210,7 @@ GstStructure* Sink::stats() const {
 
 // Nothing while it has to be waited for.
 std::optional<GstFlowReturn> Sink::is_ready() {
+  if (is_held_off()) return GST_FLOW_CUSTOM_ERROR;
   {
     const std::lock_guard lock(mutex_);
     if (ended_ != GST_FLOW_OK) return ended_;
@@ -211,12 +220,37 @@ std::optional<GstFlowReturn> Sink::is_ready() {
   if (is_two_way_server() && joining_.count() > 0) return std::nullopt;
   if (!is_client())
     return now.empty() && active_.wait_for_connection ? std::nullopt : std::optional(GST_FLOW_OK);
-  if (now.empty()) return std::nullopt;
-  // A two-way link is ready when packets can come back, or the first ones would have nowhere to go.
-  if (endpoint_->is_attached(Side::src) &&
-      (!endpoint_->is_started(Side::src) || !now.front()->link->peer_lanes().sends))
-    return std::nullopt;
-  return GST_FLOW_OK;
+  return has_ready_server() ? std::optional(GST_FLOW_OK) : std::nullopt;
+}
+
+// As a client. A two-way link is ready when packets can come back, or the first ones would have
+// nowhere to go.
+bool Sink::has_ready_server() const {
+  const auto now = readers_.all();
+  if (now.empty()) return false;
+  return !endpoint_->is_attached(Side::src) ||
+         (endpoint_->is_started(Side::src) && now.front()->link->peer_lanes().sends);
+}
+
+void Sink::hold_off() { holds_off_ = true; }
+
+bool Sink::go_on(mmaplink::Deadline until) {
+  for (;;) {
+    const uint32_t seen = sender_->kick().value();
+    if (has_ready_server()) break;
+    const auto now = Clock::now();
+    if (now >= until || is_flushing()) return false;
+    const std::array words{sender_->kick().word(seen)};
+    mmaplink::wait_any(words, std::min<mmaplink::Deadline>(until, now + kSlice));
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    done_ = false;
+    ended_ = GST_FLOW_OK;
+  }
+  held_off_ = false;
+  changes_.fetch_add(1, std::memory_order_release);
+  return true;
 }
 
 // Whom what comes now is for. Before the turn of a two-way server's client that is nobody: it is
@@ -354,6 +388,8 @@ bool Sink::send_event(GstEvent* event) {
   }
   if (type == GST_EVENT_CAPS) new_caps(event);
   auto now = addressees();
+  if (type == GST_EVENT_EOS)
+    std::erase_if(now, [](const auto& reader) { return reader->link->failed_here(); });
   for (const auto& reader : now) {
     if (!reader->has_stickies && !waits) continue;
     if (!send_stickies(*reader)) return false;
@@ -451,7 +487,11 @@ void Sink::look_at_time() {
     if (gst_pad_peer_query(pad(), query)) gst_query_parse_latency(query, &live, nullptr, nullptr);
     gst_query_unref(query);
   }
-  if (!live) return time_.forget();
+  is_live_ = live != FALSE;
+  if (!live) {
+    if (comes_back_) base_time_ = mmaplink::kKeepsTime;
+    return time_.forget();
+  }
   const auto base = time_.look(element());
   look_at_time_ = !base;  // not PLAYING yet
   if (base) base_time_ = *base;

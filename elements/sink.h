@@ -39,6 +39,7 @@ struct SinkSettings : Settings {
   GstClockTime peer_timeout = GST_CLOCK_TIME_NONE;
   std::string remote_messages;
   bool udmabuf = false;
+  std::string request;  // see gst/request.h; may change at any time, for the next greeting
 };
 
 class Sink final : public mmaplink::EndpointUser {
@@ -55,6 +56,18 @@ class Sink final : public mmaplink::EndpointUser {
   // flush.
   void unlock();
   void unlock_stop();
+  // The stream comes back to this pipeline, where it goes on in its time. Before start().
+  void comes_back() { comes_back_ = true; }
+  bool is_live() const { return is_live_; }  // the stream, as of its last buffer
+  // For who has something else to do while there is no server: nothing waits for one then, and
+  // buffers are GST_FLOW_CUSTOM_ERROR. A link that ends is not followed by another before go_on().
+  // As a client, before start().
+  void hold_off();
+  void hold_now() { held_off_ = true; }
+  // Whether there is a server that is ready, as soon as there is or at that time. The streaming
+  // thread, which goes on with it.
+  bool go_on(mmaplink::Deadline until);
+  bool is_held_off() const { return holds_off_ && held_off_; }
   // PAUSED → PLAYING: the pipeline has a new base time, or clock.
   void base_time_changed() { look_at_time_ = true; }
 
@@ -128,6 +141,7 @@ class Sink final : public mmaplink::EndpointUser {
   Readers::List addressees() const;
   GstFlowReturn wait_ready();
   std::optional<GstFlowReturn> is_ready();
+  bool has_ready_server() const;
   GstFlowReturn sit_out_interruption();
   void forget_other_client();
   bool send_stickies(Reader& reader);
@@ -178,6 +192,11 @@ class Sink final : public mmaplink::EndpointUser {
   bool done_ = false;  // the stream came to its end over there: a hang-up is no surprise
   GstFlowReturn ended_ = GST_FLOW_OK;  // what upstream is told: the peer is gone or wants no more
   std::shared_ptr<GstCaps> caps_;      // of the stream, as soon as they are said
+
+  bool comes_back_ = false;
+  std::atomic<bool> is_live_{false};
+  bool holds_off_ = false;
+  std::atomic<bool> held_off_{true};
 
   std::atomic<uint64_t> changes_{1};  // of what is_ready() looks at
   std::atomic<bool> look_at_time_{true};

@@ -66,7 +66,7 @@ bool Source::handle_event(const Incoming& item) {
     // What tells the application of a segment seek is the element that seeks: here that is us.
     case GST_EVENT_SEGMENT:
       gst_event_copy_segment(event, &segment_);
-      if (active_.is_live) time_.begin(segment_);
+      if (has_senders_time()) time_.begin(segment_);
       if ((segment_.flags & GST_SEGMENT_FLAG_SEGMENT) != 0)
         postbox_.post(gst_message_new_segment_start(GST_OBJECT(element_), segment_.format,
                                                     static_cast<gint64>(segment_.start)));
@@ -100,8 +100,8 @@ bool Source::handle_event(const Incoming& item) {
 void Source::push_sink_message(GstEvent* event) {
   GstMessage* message = nullptr;
   gst_event_parse_sink_message(event, &message);
-  GstMessage* own = gst_message_new_element(
-      GST_OBJECT(element_), gst_structure_copy(gst_message_get_structure(message)));
+  GstMessage* own = gst_message_new_element(GST_OBJECT(element_),
+                                            gst_structure_copy(gst_message_get_structure(message)));
   gst_message_set_seqnum(own, gst_message_get_seqnum(message));
   GstEvent* to_push =
       gst_event_new_sink_message(gst_structure_get_name(gst_event_get_structure(event)), own);
@@ -251,7 +251,7 @@ bool Source::handle_buffer(Incoming& item) {
     return false;
   }
   if (own_base_time_changed_.exchange(false)) time_.forget();
-  if (active_.is_live) time_.apply(item.descriptor, segment_);
+  if (has_senders_time()) time_.apply(item.descriptor, segment_);
   GstBuffer* tight = tighten_.apply(buffer);
   if (tight != buffer) {
     Counters::add(counters_.buffers_copied, 1);

@@ -184,8 +184,10 @@ void Source::see_message(GstMessage* message) {
   }
   const auto link = sending_link();
   if (!link) return;
-  if (auto bytes = encode_message(message))
-    exchange_.tell(link, Notice::message, std::move(*bytes));
+  auto bytes = encode_message(message);
+  if (!bytes) return;
+  if (GST_MESSAGE_TYPE(message) == GST_MESSAGE_ERROR) link->set_failed_here();
+  exchange_.tell(link, Notice::message, std::move(*bytes));
 }
 
 bool Source::ask(GstQuery* query) {

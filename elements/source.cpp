@@ -323,6 +323,7 @@ void Source::finish(const Error& why) {
   time_.forget();
   // Nobody ends a flush of a sender that is gone.
   flush_.lost();
+  if (on_lost_) return on_lost_(why);
   switch (active_.resolved_on_disconnect()) {
     case OnDisconnect::none:
     case OnDisconnect::automatic:

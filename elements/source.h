@@ -11,6 +11,7 @@
 
 #include <atomic>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -54,6 +55,11 @@ class Source final : public mmaplink::EndpointUser {
   bool start_task();
   void set_playing(bool playing);
   void set_flushing(bool flushing);
+  // Whether running time is that of the sender's instants, though we are not live. Before start().
+  void maps_time(std::function<bool()> whether) { maps_time_ = std::move(whether); }
+  // Told in place of on-disconnect by the streaming thread, when all that came over a link is
+  // delivered. Before start().
+  void on_lost(std::function<void(const mmaplink::Error&)> tell) { on_lost_ = std::move(tell); }
   // As gst-launch-1.0 -e asks for it.
   void request_eos();
   // Of the pad: whether the far upstream could answer.
@@ -99,6 +105,7 @@ class Source final : public mmaplink::EndpointUser {
   bool handle_query(const mmaplink::Incoming& item);
   bool handle_flush_stop(const mmaplink::Incoming& item);
   bool handle_buffer(mmaplink::Incoming& item);
+  bool has_senders_time() const { return active_.is_live || (maps_time_ && maps_time_()); }
   void keep_while_flushing(GstEvent* event);
   void break_off(const std::string& why);
   bool handle_notice(const std::shared_ptr<mmaplink::Link>& link, Notice kind,
@@ -133,6 +140,9 @@ class Source final : public mmaplink::EndpointUser {
   mutable std::mutex mutex_;
   std::deque<Connection> connections_;
   std::string wanted_messages_;  // names, as the client lists them
+
+  std::function<bool()> maps_time_;
+  std::function<void(const mmaplink::Error&)> on_lost_;
 
   // The task's.
   std::shared_ptr<mmaplink::Link> current_;

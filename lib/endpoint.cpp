@@ -273,7 +273,7 @@ void Endpoint::tell_news() {
 
 std::string Endpoint::request() const {
   for (const User& user : users_)
-    if (user.started && !user.options.request.empty()) return user.options.request;
+    if (user.started && user.options.request) return user.options.request();
   return {};
 }
 

@@ -72,7 +72,9 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
     size_t max_clients = kMostClients;                           // as a server
     bool reconnect = false;                                      // after a hang-up, as a client
     std::optional<std::chrono::nanoseconds> connection_timeout;  // while there is no link
-    std::string request;  // as a client, for its greeting; of the side that starts first
+    // As a client, what its greeting asks for. Called by the endpoint's thread; of two elements one
+    // has it.
+    std::function<std::string()> request;
   };
 
   // Failure::busy where a server has this side already; a client gets an endpoint of its own then.

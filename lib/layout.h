@@ -32,6 +32,8 @@ static_assert(std::atomic<uint64_t>::is_always_lock_free, "indices are shared be
 
 // The sender's data is not tied to CLOCK_MONOTONIC: it is not live, or has another clock.
 inline constexpr uint64_t kNoBaseTime = ~uint64_t{0};
+// Likewise, of a stream that comes back: running time is to stay as it is.
+inline constexpr uint64_t kKeepsTime = kNoBaseTime - 1;
 
 // Where the bytes that belong to a descriptor are.
 enum class ExtraFrom : uint32_t {

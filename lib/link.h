@@ -104,6 +104,13 @@ class Link {
   void set_failed_there() { failed_there_.store(true, std::memory_order_relaxed); }
   bool failed_there() const { return failed_there_.load(std::memory_order_relaxed); }
 
+  // Likewise the other way: that peer was told that this pipeline has failed. What it would get
+  // then, the end of the stream, might be there before that.
+  void set_failed_here() { failed_here_.store(true, std::memory_order_release); }
+  bool failed_here() const {
+    return failed_here_.load(std::memory_order_acquire);
+  }  // pairs with set_failed_here()
+
   // Says why to the peer and ends the connection; the endpoint's thread does the rest.
   void hang_up(const std::string& why);
   std::optional<std::string> hung_up_because() const;
@@ -140,6 +147,7 @@ class Link {
   std::atomic<bool> alive_{true};
   std::atomic<uint32_t> peer_lanes_{0};
   std::atomic<bool> failed_there_{false};
+  std::atomic<bool> failed_here_{false};
   std::atomic<bool> goodbye_{false};
   std::atomic<bool> has_turn_{false};
   std::atomic<bool> is_news_{false};

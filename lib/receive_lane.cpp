@@ -78,7 +78,7 @@ Result<typename BasicReceiveLane<Words>::Take> BasicReceiveLane<Words>::take(Inc
     last_first_ = descriptor.first;
     finish();
     item.descriptor.published += clock_offset_;
-    if (item.descriptor.base_time != kNoBaseTime) item.descriptor.base_time += clock_offset_;
+    if (item.descriptor.base_time < kKeepsTime) item.descriptor.base_time += clock_offset_;
     if (auto checked = check(item); !checked) return checked.error();
     pending_ = true;
   }

@@ -351,7 +351,7 @@ void a_refusal_reaches_the_user() {
 void a_refused_client_that_waits_gets_in_later() {
   Endpoint::Options options;
   options.reconnect = true;
-  options.request = "the best";
+  options.request = [] { return std::string("the best"); };
   Serving serving(options);
   for (int i = 0; i < 3; ++i) {
     Raw server(serving.accept());

@@ -1,14 +1,16 @@
 // A gst-launch-1.0 that says what it sees, for tests to compare what two processes see.
 //
-//   watch [--frames ELEMENT] [--places ELEMENT] LAUNCH-LINE…
+//   watch [--frames ELEMENT] [--places ELEMENT] [--times ELEMENT] LAUNCH-LINE…
 //
 // Lines on standard output, for each buffer that comes to an element, or goes from one that has no
 // sink pad:
 //   frame PTS DTS DURATION FLAGS SIZE SHA1
 //   place INODE:OFFSET …            (one for each memory; - for memory of no arena)
+//   time RUNNING-TIME
 // and besides
 //   stats ELEMENT FIELDS            of each mmapsink and mmapsrc, at the end
 //   error TEXT
+//   warning TEXT
 // The exit status is 0 after EOS, 1 after an error. SIGINT asks for EOS.
 #include <glib-unix.h>
 #include <gst/gst.h>
@@ -22,9 +24,9 @@
 
 namespace {
 
-using Show = void (*)(GstBuffer*);
+using Show = void (*)(GstPad*, GstBuffer*);
 
-void show_frame(GstBuffer* buffer) {
+void show_frame(GstPad*, GstBuffer* buffer) {
   GstMapInfo map;
   if (!gst_buffer_map(buffer, &map, GST_MAP_READ)) return;
   gchar* sum = g_compute_checksum_for_data(G_CHECKSUM_SHA1, map.data, map.size);
@@ -37,7 +39,7 @@ void show_frame(GstBuffer* buffer) {
   gst_buffer_unmap(buffer, &map);
 }
 
-void show_places(GstBuffer* buffer) {
+void show_places(GstPad*, GstBuffer* buffer) {
   std::string line = "place";
   for (guint i = 0; i < gst_buffer_n_memory(buffer); ++i) {
     GstMemory* memory = gst_buffer_peek_memory(buffer, i);
@@ -51,13 +53,24 @@ void show_places(GstBuffer* buffer) {
   g_print("%s\n", line.c_str());
 }
 
-GstPadProbeReturn on_data(GstPad*, GstPadProbeInfo* info, gpointer data) {
+void show_time(GstPad* pad, GstBuffer* buffer) {
+  GstEvent* event = gst_pad_get_sticky_event(pad, GST_EVENT_SEGMENT, 0);
+  if (event == nullptr) return;
+  const GstSegment* segment = nullptr;
+  gst_event_parse_segment(event, &segment);
+  g_print("time %" G_GUINT64_FORMAT "\n",
+          gst_segment_to_running_time(segment, GST_FORMAT_TIME, GST_BUFFER_PTS(buffer)));
+  gst_event_unref(event);
+}
+
+GstPadProbeReturn on_data(GstPad* pad, GstPadProbeInfo* info, gpointer data) {
   const auto show = reinterpret_cast<Show>(data);
   if ((GST_PAD_PROBE_INFO_TYPE(info) & GST_PAD_PROBE_TYPE_BUFFER) != 0) {
-    show(GST_PAD_PROBE_INFO_BUFFER(info));
+    show(pad, GST_PAD_PROBE_INFO_BUFFER(info));
   } else {
     GstBufferList* list = GST_PAD_PROBE_INFO_BUFFER_LIST(info);
-    for (guint i = 0; i < gst_buffer_list_length(list); ++i) show(gst_buffer_list_get(list, i));
+    for (guint i = 0; i < gst_buffer_list_length(list); ++i)
+      show(pad, gst_buffer_list_get(list, i));
   }
   return GST_PAD_PROBE_OK;
 }
@@ -111,6 +124,11 @@ int run(GstElement* pipeline) {
           g_print("error %s\n", error->message);
           g_error_free(error);
           to.status = 1;
+        } else if (GST_MESSAGE_TYPE(message) == GST_MESSAGE_WARNING) {
+          GError* warning = nullptr;
+          gst_message_parse_warning(message, &warning, nullptr);
+          g_print("warning %s\n", warning->message);
+          g_error_free(warning);
         }
         const auto ends = static_cast<GstMessageType>(GST_MESSAGE_ERROR | GST_MESSAGE_EOS);
         if ((GST_MESSAGE_TYPE(message) & ends) != 0) g_main_loop_quit(to.loop);
@@ -137,12 +155,15 @@ int main(int argc, char** argv) {
   std::string line;
   std::string frames;
   std::string places;
+  std::string times;
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
     if (word == "--frames" && i + 1 < argc)
       frames = argv[++i];
     else if (word == "--places" && i + 1 < argc)
       places = argv[++i];
+    else if (word == "--times" && i + 1 < argc)
+      times = argv[++i];
     else
       line += word + " ";
   }
@@ -150,7 +171,8 @@ int main(int argc, char** argv) {
   GstElement* pipeline = gst_parse_launch(line.c_str(), &error);
   const bool good = error == nullptr && GST_IS_BIN(pipeline) &&
                     (frames.empty() || watch(pipeline, frames.c_str(), show_frame)) &&
-                    (places.empty() || watch(pipeline, places.c_str(), show_places));
+                    (places.empty() || watch(pipeline, places.c_str(), show_places)) &&
+                    (times.empty() || watch(pipeline, times.c_str(), show_time));
   if (!good) {
     g_printerr("%s: %s\n", line.c_str(), error != nullptr ? error->message : "no such element");
     return 2;

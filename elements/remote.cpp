@@ -1,0 +1,524 @@
+#include "elements/remote.h"
+
+#include <utility>
+
+#include "elements/gstmmapsink.h"
+#include "elements/gstmmapsrc.h"
+#include "elements/sink.h"
+#include "elements/source.h"
+
+GST_DEBUG_CATEGORY_EXTERN(gst_mmap_remote_debug);
+#define GST_CAT_DEFAULT gst_mmap_remote_debug
+
+namespace gstmmap {
+
+using mmaplink::Clock;
+using mmaplink::Error;
+using mmaplink::Failure;
+
+namespace {
+
+// For a server to be ready, at the beginning.
+constexpr auto kFirst = std::chrono::seconds(1);
+// A server that was lost sooner than this is given up for as long.
+constexpr auto kTooSoon = std::chrono::seconds(1);
+// And one that has ended the stream, so that it may hang up.
+constexpr auto kEnds = std::chrono::seconds(1);
+// For a fallback to give what it still has.
+constexpr auto kDrain = std::chrono::seconds(10);
+
+Remote& remote_of(GstPad* pad) { return *static_cast<Remote*>(gst_pad_get_element_private(pad)); }
+
+}  // namespace
+
+Remote::Remote(GstBin* bin, GstPad* sink, GstPad* src)
+    : bin_(bin),
+      sink_(sink),
+      src_(src),
+      far_sink_(GST_ELEMENT(g_object_new(GST_TYPE_MMAP_SINK, "name", "mmapsink", nullptr))),
+      far_source_(GST_ELEMENT(g_object_new(GST_TYPE_MMAP_SRC, "name", "mmapsrc", nullptr))) {
+  gst_util_set_object_arg(G_OBJECT(far_sink_), "role", "client");
+  gst_util_set_object_arg(G_OBJECT(far_source_), "role", "client");
+  // Only upstream says whether the stream is live. One that is comes back from a pipeline with
+  // another running time, by its instants; one that is not keeps its own.
+  g_object_set(far_source_, "is-live", FALSE, nullptr);
+  sink_in(far_sink_).comes_back();
+  source_in(far_source_).maps_time([this] { return sink_in(far_sink_).is_live(); });
+  gst_bin_add_many(bin, far_sink_, far_source_, nullptr);
+  for (const Way way : {Way::far, Way::near}) {
+    path(way).in = inner_pad("in", way, GST_PAD_SRC);
+    path(way).out = inner_pad("out", way, GST_PAD_SINK);
+  }
+  const auto link = [](GstPad* from, GstPad* to) {
+    gst_pad_link_full(from, to, GST_PAD_LINK_CHECK_NOTHING);
+  };
+  const Pad to(gst_element_get_static_pad(far_sink_, "sink"));
+  const Pad from(gst_element_get_static_pad(far_source_, "src"));
+  link(far_.in.get(), to.get());
+  link(from.get(), far_.out.get());
+}
+
+Remote::~Remote() = default;
+
+// Pads of ours that are no pads of the bin: what comes is handed on by hand.
+Remote::Pad Remote::inner_pad(const char* name, Way way, GstPadDirection direction) {
+  GstPad* pad =
+      gst_pad_new((std::string(way == Way::far ? "far-" : "near-") + name).c_str(), direction);
+  gst_object_ref_sink(pad);
+  gst_pad_set_element_private(pad, this);
+  GST_PAD_SET_PROXY_ALLOCATION(pad);
+  if (direction == GST_PAD_SRC) {
+    gst_pad_set_event_function(pad, [](GstPad* self, GstObject*, GstEvent* event) -> gboolean {
+      return gst_pad_push_event(remote_of(self).sink_, event);
+    });
+    gst_pad_set_query_function(pad, [](GstPad* self, GstObject*, GstQuery* query) -> gboolean {
+      return gst_pad_peer_query(remote_of(self).sink_, query);
+    });
+    return Pad(pad);
+  }
+  if (way == Way::far) {
+    gst_pad_set_chain_function(pad, [](GstPad* self, GstObject*, GstBuffer* buffer) {
+      return remote_of(self).come(Way::far, buffer);
+    });
+    gst_pad_set_event_function(pad, [](GstPad* self, GstObject*, GstEvent* event) -> gboolean {
+      return remote_of(self).come_event(Way::far, event);
+    });
+  } else {
+    gst_pad_set_chain_function(pad, [](GstPad* self, GstObject*, GstBuffer* buffer) {
+      return remote_of(self).come(Way::near, buffer);
+    });
+    gst_pad_set_event_function(pad, [](GstPad* self, GstObject*, GstEvent* event) -> gboolean {
+      return remote_of(self).come_event(Way::near, event);
+    });
+  }
+  gst_pad_set_query_function(pad, [](GstPad* self, GstObject*, GstQuery* query) -> gboolean {
+    return gst_pad_peer_query(remote_of(self).src_, query);
+  });
+  return Pad(pad);
+}
+
+// --- states: the application's thread -----------------------------------------------------------
+
+mmaplink::Status Remote::open(const std::string& description) {
+  if (description.empty()) return mmaplink::ok();
+  GError* error = nullptr;
+  GstElement* made = gst_parse_bin_from_description_full(description.c_str(), TRUE, nullptr,
+                                                         GST_PARSE_FLAG_FATAL_ERRORS, &error);
+  if (error != nullptr) {
+    const Error why{Failure::settings, "in fallback=" + description + ": " + error->message};
+    g_error_free(error);
+    if (made != nullptr) gst_object_unref(made);
+    return why;
+  }
+  const Pad in(gst_element_get_static_pad(made, "sink"));
+  const Pad out(gst_element_get_static_pad(made, "src"));
+  if (!in || !out) {
+    gst_object_unref(gst_object_ref_sink(made));
+    return Error{Failure::settings, "in fallback=" + description +
+                                        ": it needs one sink pad and one source pad to be free"};
+  }
+  gst_object_set_name(GST_OBJECT(made), "fallback");
+  // We say when it runs.
+  gst_element_set_locked_state(made, TRUE);
+  gst_bin_add(bin_, made);
+  gst_pad_link_full(near_.in.get(), in.get(), GST_PAD_LINK_CHECK_NOTHING);
+  gst_pad_link_full(out.get(), near_.out.get(), GST_PAD_LINK_CHECK_NOTHING);
+  gst_element_set_state(made, GST_STATE_READY);
+  fallback_ = made;
+  sink_in(far_sink_).hold_off();
+  source_in(far_source_).on_lost([this](const Error& why) { lost(why.text); });
+  for (GstElement* element : {far_sink_, far_source_})
+    gst_util_set_object_arg(G_OBJECT(element), "on-disconnect", "none");
+  return mmaplink::ok();
+}
+
+void Remote::close() {
+  if (fallback_ == nullptr) return;
+  gst_element_set_state(fallback_, GST_STATE_NULL);
+  gst_bin_remove(bin_, std::exchange(fallback_, nullptr));
+}
+
+void Remote::start() {
+  {
+    const std::lock_guard lock(mutex_);
+    decided_ = stopped_ = flushing_ = far_waits_ = eos_in_ = far_ended_ = draining_ = false;
+    why_lost_.clear();
+  }
+  way_ = Way::far;
+  far_since_ = Clock::now();
+  near_until_ = {};
+  pending_.begin();
+  for (const Pad* pad : {&far_.in, &far_.out}) gst_pad_set_active(pad->get(), TRUE);
+}
+
+void Remote::stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopped_ = true;
+  }
+  changed_.notify_all();
+  for (const Path* each : {&far_, &near_})
+    for (const Pad* pad : {&each->in, &each->out}) gst_pad_set_active(pad->get(), FALSE);
+  if (has_fallback()) gst_element_set_state(fallback_, GST_STATE_READY);
+  pending_.begin();
+}
+
+bool Remote::flushes() const {
+  const std::lock_guard lock(mutex_);
+  return flushing_ || stopped_;
+}
+
+// --- which way ----------------------------------------------------------------------------------
+
+// A server that is there at the beginning is waited for until it is ready. Whoever feeds us, or
+// asks what it may feed.
+void Remote::decide() {
+  if (!has_fallback()) return;
+  {
+    const std::lock_guard lock(mutex_);
+    if (decided_ || stopped_) return;
+  }
+  const std::lock_guard feeding(feed_);
+  {
+    const std::lock_guard lock(mutex_);
+    if (std::exchange(decided_, true)) return;
+  }
+  if (sink_in(far_sink_).go_on(Clock::now() + kFirst)) return;
+  if (!flushes()) go_near("no server is ready");
+}
+
+// With feed_. The far source's thread, or at the beginning the feeder.
+void Remote::go_near(const std::string& why) {
+  if (const auto now = Clock::now(); now - far_since_ < kTooSoon) near_until_ = now + kTooSoon;
+  gchar* path = nullptr;
+  g_object_get(far_sink_, "socket-path", &path, nullptr);
+  GST_ELEMENT_WARNING(bin_, RESOURCE, NOT_FOUND,
+                      ("On %s %s: going on with fallback.", path, why.c_str()), (nullptr));
+  g_free(path);
+  near_flow_ = start_fallback() ? GST_FLOW_OK : GST_FLOW_ERROR;
+  way_ = Way::near;
+  if (near_flow_ == GST_FLOW_OK) near_flow_ = feed_pending();
+  bool ends = false;
+  {
+    const std::lock_guard lock(mutex_);
+    far_waits_ = false;
+    ends = eos_in_;
+  }
+  changed_.notify_all();
+  if (ends) gst_pad_push_event(near_.in.get(), gst_event_new_eos());
+  tell_of_change();
+}
+
+// Frames are wanted in memory of another's making, and later.
+void Remote::tell_of_change() {
+  gst_pad_push_event(sink_, gst_event_new_reconfigure());
+  gst_element_post_message(GST_ELEMENT(bin_), gst_message_new_latency(GST_OBJECT(bin_)));
+}
+
+// What was under way when the link was lost, and what must come in front of it.
+GstFlowReturn Remote::feed_pending() {
+  auto frames = pending_.take();
+  push_sticky(near_, frames.empty() ? nullptr : &frames.front());
+  GST_INFO_OBJECT(bin_, "%" G_GSIZE_FORMAT " frames had not come back", frames.size());
+  const GstEvent* caps = frames.empty() ? nullptr : frames.front().caps.get();
+  const GstEvent* segment = frames.empty() ? nullptr : frames.front().segment.get();
+  GstFlowReturn flow = GST_FLOW_OK;
+  for (auto& frame : frames) {
+    if (std::exchange(caps, frame.caps.get()) != frame.caps.get())
+      gst_pad_push_event(near_.in.get(), gst_event_ref(frame.caps.get()));
+    if (std::exchange(segment, frame.segment.get()) != frame.segment.get())
+      gst_pad_push_event(near_.in.get(), gst_event_ref(frame.segment.get()));
+    if (flow == GST_FLOW_OK) flow = gst_pad_push(near_.in.get(), frame.buffer.release());
+  }
+  return flow;
+}
+
+// All that a way must know before its first frame; caps and segment are those of `first`.
+void Remote::push_sticky(Path& to, const Pending::Frame* first) {
+  struct Context {
+    GstPad* pad;
+    const Pending::Frame* first;
+  } context{to.in.get(), first};
+  gst_pad_sticky_events_foreach(
+      sink_,
+      [](GstPad*, GstEvent** event, gpointer data) -> gboolean {
+        const auto& to_pad = *static_cast<Context*>(data);
+        GstEvent* which = *event;
+        if (GST_EVENT_TYPE(which) == GST_EVENT_EOS) return TRUE;
+        if (to_pad.first != nullptr && GST_EVENT_TYPE(which) == GST_EVENT_CAPS)
+          which = to_pad.first->caps.get();
+        if (to_pad.first != nullptr && GST_EVENT_TYPE(which) == GST_EVENT_SEGMENT)
+          which = to_pad.first->segment.get();
+        if (which != nullptr) gst_pad_push_event(to_pad.pad, gst_event_ref(which));
+        return TRUE;
+      },
+      &context);
+}
+
+bool Remote::start_fallback() {
+  for (const Pad* pad : {&near_.in, &near_.out}) gst_pad_set_active(pad->get(), TRUE);
+  GstClock* clock = gst_element_get_clock(GST_ELEMENT(bin_));
+  gst_element_set_clock(fallback_, clock);
+  gst_clear_object(&clock);
+  gst_element_set_base_time(fallback_, gst_element_get_base_time(GST_ELEMENT(bin_)));
+  return gst_element_set_state(fallback_, GST_STATE_PLAYING) != GST_STATE_CHANGE_FAILURE;
+}
+
+void Remote::stop_fallback() {
+  for (const Pad* pad : {&near_.in, &near_.out}) gst_pad_set_active(pad->get(), FALSE);
+  gst_element_set_state(fallback_, GST_STATE_READY);
+}
+
+// Until all that the fallback has taken has come out of it.
+void Remote::drain_fallback() {
+  {
+    const std::lock_guard lock(mutex_);
+    draining_ = true;
+    drained_ = false;
+  }
+  gst_pad_push_event(near_.in.get(), gst_event_new_eos());
+  std::unique_lock lock(mutex_);
+  if (!changed_.wait_for(lock, kDrain, [this] { return drained_ || flushing_ || stopped_; }))
+    GST_WARNING_OBJECT(bin_, "the fallback has not given all that it had within 10 s");
+  draining_ = false;
+}
+
+// With feed_, by the feeder, where a server is ready: its encoder begins with what is fed next.
+void Remote::go_far() {
+  GST_INFO_OBJECT(bin_, "the server is there: going on with it");
+  drain_fallback();
+  stop_fallback();
+  bool ended = false;
+  {
+    const std::lock_guard lock(mutex_);
+    ended = std::exchange(far_ended_, false);
+  }
+  pending_.begin();
+  far_since_ = Clock::now();
+  way_ = Way::far;
+  if (ended) {
+    gst_pad_set_active(far_.out.get(), FALSE);
+    gst_pad_set_active(far_.out.get(), TRUE);
+    source_in(far_source_).start_task();
+  }
+  // What it was told before is of another link.
+  gst_pad_set_active(far_.in.get(), FALSE);
+  gst_pad_set_active(far_.in.get(), TRUE);
+  push_sticky(far_, nullptr);
+  tell_of_change();
+}
+
+// By the far source's thread, which has pushed all that came.
+void Remote::lost(const std::string& why) {
+  // Of the link before this one: that was known by its EOS.
+  if (!sink_in(far_sink_).is_held_off()) return;
+  {
+    const std::lock_guard lock(mutex_);
+    why_lost_ = why;
+  }
+  if (flushes()) return;  // the feeder will find out
+  const std::lock_guard feeding(feed_);
+  if (way_ == Way::far && !flushes()) go_near(why);
+}
+
+// Likewise. A server that is told to stop ends its streams, and hangs up later.
+void Remote::ended_there() {
+  sink_in(far_sink_).hold_now();
+  near_until_ = Clock::now() + kEnds;
+  lost("the server has ended the stream");
+}
+
+// --- what goes in: the feeder -------------------------------------------------------------------
+
+GstFlowReturn Remote::chain(GstBuffer* buffer) {
+  if (!has_fallback()) return gst_pad_push(far_.in.get(), buffer);
+  decide();
+  std::unique_lock feeding(feed_);
+  if (way_ == Way::near && Clock::now() >= near_until_) try_far();
+  if (way_ == Way::near) return feed_near(buffer);
+  pending_.add(buffer, sink_);
+  {
+    const std::lock_guard lock(mutex_);
+    far_waits_ = true;
+  }
+  const GstFlowReturn flow = gst_pad_push(far_.in.get(), buffer);
+  if (flow != GST_FLOW_CUSTOM_ERROR) return flow;
+  // It is among what the fallback gets, as soon as all that came back is known.
+  std::unique_lock lock(mutex_);
+  if (!why_lost_.empty()) {
+    const std::string why = why_lost_;
+    lock.unlock();
+    go_near(why);
+    return GST_FLOW_OK;
+  }
+  feeding.unlock();
+  changed_.wait(lock, [this] { return !far_waits_ || flushing_ || stopped_; });
+  return flushing_ || stopped_ ? GST_FLOW_FLUSHING : GST_FLOW_OK;
+}
+
+void Remote::try_far() {
+  {
+    const std::lock_guard lock(mutex_);
+    why_lost_.clear();
+  }
+  if (sink_in(far_sink_).go_on({})) go_far();
+}
+
+GstFlowReturn Remote::feed_near(GstBuffer* buffer) {
+  const GstFlowReturn flow = std::exchange(near_flow_, GST_FLOW_OK);
+  if (flow == GST_FLOW_OK) return gst_pad_push(near_.in.get(), buffer);
+  gst_buffer_unref(buffer);
+  return flow;
+}
+
+bool Remote::feed_event(GstEvent* event) {
+  switch (GST_EVENT_TYPE(event)) {
+    case GST_EVENT_FLUSH_START:
+    case GST_EVENT_FLUSH_STOP: {
+      const bool starts = GST_EVENT_TYPE(event) == GST_EVENT_FLUSH_START;
+      {
+        const std::lock_guard lock(mutex_);
+        flushing_ = starts;
+        if (!starts) eos_in_ = false;
+      }
+      changed_.notify_all();
+      if (!starts) pending_.begin();
+      // A link that is lost flushes nobody behind it.
+      if (has_fallback() && way_ == Way::far && sink_in(far_sink_).is_held_off())
+        gst_pad_push_event(src_, gst_event_ref(event));
+      return gst_pad_push_event(path().in.get(), event);
+    }
+    default:
+      break;
+  }
+  if (!has_fallback() || !GST_EVENT_IS_SERIALIZED(event))
+    return gst_pad_push_event(path().in.get(), event);
+  decide();
+  const std::lock_guard feeding(feed_);
+  if (GST_EVENT_TYPE(event) == GST_EVENT_EOS) {
+    const std::lock_guard lock(mutex_);
+    eos_in_ = true;
+  }
+  const bool is_sticky = GST_EVENT_IS_STICKY(event);
+  const bool good = gst_pad_push_event(path().in.get(), event);
+  // Of a link that is lost now: it is told to the fallback.
+  return good || (way_ == Way::far && is_sticky && sink_in(far_sink_).is_held_off());
+}
+
+bool Remote::feed_query(GstQuery* query) {
+  if (GST_QUERY_TYPE(query) == GST_QUERY_CAPS || GST_QUERY_TYPE(query) == GST_QUERY_ALLOCATION ||
+      GST_QUERY_TYPE(query) == GST_QUERY_ACCEPT_CAPS)
+    decide();
+  if (!gst_pad_peer_query(path().in.get(), query)) return false;
+  if (!has_fallback() || way_ != Way::far || GST_QUERY_TYPE(query) != GST_QUERY_CAPS) return true;
+  // What both take, if there is such: then a change of way is none for upstream.
+  GstCaps* filter = nullptr;
+  GstCaps* far = nullptr;
+  gst_query_parse_caps(query, &filter);
+  gst_query_parse_caps_result(query, &far);
+  GstCaps* near = gst_pad_peer_query_caps(near_.in.get(), filter);
+  GstCaps* both = gst_caps_intersect_full(far, near, GST_CAPS_INTERSECT_FIRST);
+  if (!gst_caps_is_empty(both)) gst_query_set_caps_result(query, both);
+  gst_caps_unref(both);
+  gst_caps_unref(near);
+  return true;
+}
+
+// --- what comes out -----------------------------------------------------------------------------
+
+GstFlowReturn Remote::come(Way from, GstBuffer* buffer) {
+  if (has_fallback()) {
+    if (from == Way::far) pending_.has_come(buffer);
+    if (from != way_) {
+      gst_buffer_unref(buffer);
+      return GST_FLOW_OK;
+    }
+  }
+  return gst_pad_push(src_, buffer);
+}
+
+bool Remote::come_event(Way from, GstEvent* event) {
+  if (!has_fallback()) return gst_pad_push_event(src_, event);
+  if (GST_EVENT_TYPE(event) == GST_EVENT_EOS) {
+    std::unique_lock lock(mutex_);
+    if (from == Way::near && draining_) {
+      drained_ = true;
+      lock.unlock();
+      changed_.notify_all();
+      gst_event_unref(event);
+      return true;
+    }
+    if (from == Way::far) far_ended_ = true;
+    if (from == Way::far && !eos_in_) {
+      lock.unlock();
+      gst_event_unref(event);
+      ended_there();
+      return true;
+    }
+  }
+  if (from != way_) {
+    gst_event_unref(event);
+    return true;
+  }
+  return push_event(event);
+}
+
+// The stream that both ways carry is one: what the other one has said already is not said again.
+bool Remote::push_event(GstEvent* event) {
+  if (GST_EVENT_IS_STICKY(event) && is_known(event)) {
+    gst_event_unref(event);
+    return true;
+  }
+  return gst_pad_push_event(src_, event);
+}
+
+bool Remote::is_known(GstEvent* event) const {
+  const Held<GstEvent> known(gst_pad_get_sticky_event(src_, GST_EVENT_TYPE(event), 0));
+  if (!known) return false;
+  switch (GST_EVENT_TYPE(event)) {
+    case GST_EVENT_STREAM_START: {
+      // Of another stream that is fed, or of the same one.
+      const gchar* one = nullptr;
+      const gchar* other = nullptr;
+      gst_event_parse_stream_start(known.get(), &one);
+      gst_event_parse_stream_start(event, &other);
+      return g_strcmp0(one, other) == 0;
+    }
+    case GST_EVENT_CAPS: {
+      GstCaps* one = nullptr;
+      GstCaps* other = nullptr;
+      gst_event_parse_caps(known.get(), &one);
+      gst_event_parse_caps(event, &other);
+      return gst_caps_is_equal(one, other);
+    }
+    case GST_EVENT_SEGMENT: {
+      const GstSegment* one = nullptr;
+      const GstSegment* other = nullptr;
+      gst_event_parse_segment(known.get(), &one);
+      gst_event_parse_segment(event, &other);
+      return gst_segment_is_equal(one, other);
+    }
+    default:
+      return false;
+  }
+}
+
+bool Remote::send_upstream(GstEvent* event) { return gst_pad_push_event(path().out.get(), event); }
+
+bool Remote::query(GstQuery* query) {
+  if (!gst_pad_peer_query(path().out.get(), query)) return false;
+  if (GST_QUERY_TYPE(query) != GST_QUERY_LATENCY || way_ == Way::near) return true;
+  // The far source only looks like one: whether the stream is live is for upstream to say.
+  gboolean live = FALSE;
+  GstClockTime min = 0;
+  GstClockTime max = GST_CLOCK_TIME_NONE;
+  gst_query_parse_latency(query, nullptr, &min, &max);
+  GstQuery* upstream = gst_query_new_latency();
+  if (gst_pad_peer_query(sink_, upstream))
+    gst_query_parse_latency(upstream, &live, nullptr, nullptr);
+  gst_query_unref(upstream);
+  gst_query_set_latency(query, live, min, max);
+  return true;
+}
+
+}  // namespace gstmmap
