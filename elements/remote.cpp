@@ -508,7 +508,7 @@ bool Remote::send_upstream(GstEvent* event) { return gst_pad_push_event(path().o
 bool Remote::query(GstQuery* query) {
   if (!gst_pad_peer_query(path().out.get(), query)) return false;
   if (GST_QUERY_TYPE(query) != GST_QUERY_LATENCY || way_ == Way::near) return true;
-  // The far source only looks like one: whether the stream is live is for upstream to say.
+  // Whether the stream is live is for upstream to say.
   gboolean live = FALSE;
   GstClockTime min = 0;
   GstClockTime max = GST_CLOCK_TIME_NONE;

@@ -66,7 +66,7 @@ bool Source::handle_event(const Incoming& item) {
     // What tells the application of a segment seek is the element that seeks: here that is us.
     case GST_EVENT_SEGMENT:
       gst_event_copy_segment(event, &segment_);
-      if (has_senders_time()) time_.begin(segment_);
+      if (has_senders_time(true)) time_.begin(segment_);
       if ((segment_.flags & GST_SEGMENT_FLAG_SEGMENT) != 0)
         postbox_.post(gst_message_new_segment_start(GST_OBJECT(element_), segment_.format,
                                                     static_cast<gint64>(segment_.start)));
@@ -251,7 +251,8 @@ bool Source::handle_buffer(Incoming& item) {
     return false;
   }
   if (own_base_time_changed_.exchange(false)) time_.forget();
-  if (has_senders_time()) time_.apply(item.descriptor, segment_);
+  if (has_senders_time(item.descriptor.base_time < mmaplink::kKeepsTime))
+    time_.apply(item.descriptor, segment_);
   GstBuffer* tight = tighten_.apply(buffer);
   if (tight != buffer) {
     Counters::add(counters_.buffers_copied, 1);

@@ -214,7 +214,7 @@ bool Source::query(GstQuery* query) {
     if (live) {
       min += kTransport;
       if (GST_CLOCK_TIME_IS_VALID(max)) max += kTransport;
-    } else {
+    } else if (active_.is_live) {
       min = 0;
       max = GST_CLOCK_TIME_NONE;
     }

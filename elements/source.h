@@ -55,7 +55,8 @@ class Source final : public mmaplink::EndpointUser {
   bool start_task();
   void set_playing(bool playing);
   void set_flushing(bool flushing);
-  // Whether running time is that of the sender's instants, though we are not live. Before start().
+  // Whether running time is that of the sender's instants, where it has such, though we are not
+  // live. Before start().
   void maps_time(std::function<bool()> whether) { maps_time_ = std::move(whether); }
   // Told in place of on-disconnect by the streaming thread, when all that came over a link is
   // delivered. Before start().
@@ -105,7 +106,9 @@ class Source final : public mmaplink::EndpointUser {
   bool handle_query(const mmaplink::Incoming& item);
   bool handle_flush_stop(const mmaplink::Incoming& item);
   bool handle_buffer(mmaplink::Incoming& item);
-  bool has_senders_time() const { return active_.is_live || (maps_time_ && maps_time_()); }
+  bool has_senders_time(bool has_instants) const {
+    return active_.is_live || (has_instants && maps_time_ && maps_time_());
+  }
   void keep_while_flushing(GstEvent* event);
   void break_off(const std::string& why);
   bool handle_notice(const std::shared_ptr<mmaplink::Link>& link, Notice kind,
