@@ -7,6 +7,7 @@
 
 #include "elements/gstmmapsink.h"
 #include "elements/gstmmapsrc.h"
+#include "elements/top.h"
 
 GST_DEBUG_CATEGORY_EXTERN(gst_mmap_src_debug);
 #define GST_CAT_DEFAULT gst_mmap_src_debug
@@ -361,6 +362,9 @@ void Source::ended(GstFlowReturn flow) {
     if (flushing_) pause();
     return;
   }
+  // A sink that is being stopped says EOS where it means to flush (GstBaseSink, while its pad is
+  // deactivated): the sender would take that for the end of its stream.
+  if (flow == GST_FLOW_EOS && is_being_stopped(element_)) return pause();
   ended_here_ = flow != GST_FLOW_EOS;
   tell_flow(flow);
   if (flow != GST_FLOW_EOS) GST_ELEMENT_FLOW_ERROR(element_, flow);

@@ -11,4 +11,13 @@ GstElement* top_of(GstElement* element) {
   return GST_ELEMENT(top);
 }
 
+bool is_being_stopped(GstElement* element) {
+  GstElement* top = top_of(element);
+  GST_OBJECT_LOCK(top);
+  const bool is = GST_STATE_TARGET(top) < GST_STATE_PAUSED;
+  GST_OBJECT_UNLOCK(top);
+  gst_object_unref(top);
+  return is;
+}
+
 }  // namespace gstmmap

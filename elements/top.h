@@ -7,5 +7,7 @@ namespace gstmmap {
 
 // Transfer full; the element itself where it is in none. Any thread.
 GstElement* top_of(GstElement* element);
+// Whether all of it is on its way to READY or NULL.
+bool is_being_stopped(GstElement* element);
 
 }  // namespace gstmmap

@@ -352,3 +352,40 @@ TEST(sender_stops_while_it_waits_for_memory_to_greet_a_reader) {
   pusher.join();
   fail_unless_equals_int(flow, GST_FLOW_FLUSHING);
 }
+
+// A sink that is being stopped says EOS to a buffer that comes just then (GstBaseSink). Nothing has
+// ended by that, and the next reader gets the stream.
+TEST(a_reader_that_is_stopped_has_not_had_enough) {
+  const Scene scene;
+  const Pipeline sender(kLiveSource + scene.sink("role=client on-disconnect=none name=sink"));
+  sender.play();
+  for (int i = 0; i < 2; ++i) {
+    std::thread stopper;
+    const Pipeline reader(scene.src("role=server name=src ! fakesink name=end async=false"));
+    struct Stop {
+      GstElement* pipeline;
+      std::thread& by;
+      std::atomic<bool> seen{false};
+    } stop{reader.get(), stopper};
+    GstPad* pad = gst_element_get_static_pad(reader.element("end"), "sink");
+    gst_pad_add_probe(
+        pad, GST_PAD_PROBE_TYPE_BUFFER,
+        [](GstPad*, GstPadProbeInfo* info, gpointer data) {
+          auto& self = *static_cast<Stop*>(data);
+          if (self.seen.exchange(true)) return GST_PAD_PROBE_OK;
+          self.by = std::thread([&self] { gst_element_set_state(self.pipeline, GST_STATE_NULL); });
+          fail_unless(
+              test::becomes([&] { return GST_STATE_TARGET(self.pipeline) == GST_STATE_NULL; }));
+          gst_buffer_unref(GST_PAD_PROBE_INFO_BUFFER(info));
+          GST_PAD_PROBE_INFO_FLOW_RETURN(info) = GST_FLOW_EOS;
+          return GST_PAD_PROBE_HANDLED;
+        },
+        &stop, nullptr);
+    gst_object_unref(pad);
+    reader.play();
+    fail_unless(test::becomes([&] { return stop.seen.load(); }));
+    reader.stop();
+    stopper.join();
+  }
+  fail_unless(sender.errors().empty());
+}
