@@ -74,6 +74,9 @@ class Remote {
   void decide();
   bool flushes() const;
 
+  bool feed_flush(GstEvent* event);
+  bool end_flush(GstEvent* event, bool is_lost);
+  bool flush_behind();
   GstFlowReturn feed_near(GstBuffer* buffer);
   void try_far();
   void go_far();
@@ -101,6 +104,8 @@ class Remote {
   Path far_, near_;
 
   std::atomic<Way> way_{Way::far};
+  std::atomic<bool> far_is_stale_{
+      false};  // what is still to come of a link that is lost was flushed
   std::recursive_mutex feed_;
   Pending pending_;
   mmaplink::Deadline far_since_{}, near_until_{};  // the feeder's, and with feed_ the far reader's
@@ -112,6 +117,7 @@ class Remote {
   bool stopped_ = true;
   bool flushing_ = false;
   bool far_waits_ = false;  // the far way takes nothing, and the near one is not there yet
+  guint32 not_flushed_ = GST_SEQNUM_INVALID;  // a flush that has gone far and not come back
   std::string why_lost_;    // the link that was fed, and all that came over it is delivered
   bool eos_in_ = false;     // has gone in
   bool far_ended_ = false;  // its source has, with an EOS of its own

@@ -199,6 +199,8 @@ bool Sink::take_flow(const std::shared_ptr<Link>& link, Reader& reader,
     done_ = true;
     ended_ = flow->flow == GST_FLOW_EOS ? GST_FLOW_EOS : GST_FLOW_ERROR;
   }
+  // Whoever waits for it to read would wait for ever.
+  sender_->leave(*link);
   if (holds_off_) {
     // It ends, and so will the link.
     held_off_ = true;

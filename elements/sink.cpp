@@ -234,6 +234,17 @@ bool Sink::has_ready_server() const {
 
 void Sink::hold_off() { holds_off_ = true; }
 
+void Sink::give_up() {
+  held_off_ = true;
+  for (const auto& reader : readers_.all()) {
+    sender_->leave(*reader->link);
+    // A goodbye.
+    if (auto said = reader->link->channel().send(mmaplink::Lanes{}); said)
+      reader->link->hang_up("the stream has ended");
+  }
+  changed();
+}
+
 bool Sink::go_on(mmaplink::Deadline until) {
   for (;;) {
     const uint32_t seen = sender_->kick().value();

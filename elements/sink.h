@@ -63,10 +63,12 @@ class Sink final : public mmaplink::EndpointUser {
   // buffers are GST_FLOW_CUSTOM_ERROR. A link that ends is not followed by another before go_on().
   // As a client, before start().
   void hold_off();
-  void hold_now() { held_off_ = true; }
+  // Likewise, where a server has no more to give: hangs up on it.
+  void give_up();
   // Whether there is a server that is ready, as soon as there is or at that time. The streaming
   // thread, which goes on with it.
   bool go_on(mmaplink::Deadline until);
+  bool has_ready_server() const;  // as a client, started
   bool is_held_off() const { return holds_off_ && held_off_; }
   // PAUSED → PLAYING: the pipeline has a new base time, or clock.
   void base_time_changed() { look_at_time_ = true; }
@@ -141,7 +143,6 @@ class Sink final : public mmaplink::EndpointUser {
   Readers::List addressees() const;
   GstFlowReturn wait_ready();
   std::optional<GstFlowReturn> is_ready();
-  bool has_ready_server() const;
   GstFlowReturn sit_out_interruption();
   void forget_other_client();
   bool send_stickies(Reader& reader);

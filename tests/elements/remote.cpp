@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <optional>
+#include <thread>
 
 #include "tests/elements/like_support.h"
 
@@ -308,4 +309,38 @@ TEST(what_is_wrong_is_said) {
     const std::string error = client.wait_error();
     fail_unless(test::contains(error, text), "%s", error.c_str());
   }
+}
+
+// Each seek comes to its end, whoever is there to do the work, and whoever goes meanwhile.
+TEST(seeks_while_the_server_comes_and_goes) {
+  const Scene scene;
+  const Pipeline client(kPictures + remote(scene, "fallback=identity") +
+                        "fakesink name=end sync=true");
+  const Seen seen(client.element("end"), "sink");
+  std::optional<Pipeline> server;
+  for (int i = 0; i < 24; ++i) {
+    std::thread changes([&] {
+      if (server) {
+        server.reset();
+      } else {
+        server.emplace(server_of(scene, "identity", i % 4 == 0));
+        server->play();
+      }
+    });
+    if (i == 0) {
+      changes.join();
+      client.play();
+      client.wait(GST_MESSAGE_ASYNC_DONE);
+      continue;
+    }
+    const GstClockTime to = static_cast<GstClockTime>(i) * 10 * GST_SECOND;
+    fail_unless(gst_element_seek_simple(
+        client.get(), GST_FORMAT_TIME,
+        static_cast<GstSeekFlags>(GST_SEEK_FLAG_FLUSH | GST_SEEK_FLAG_ACCURATE),
+        static_cast<gint64>(to)));
+    changes.join();
+    client.wait(GST_MESSAGE_ASYNC_DONE);
+    seen.wait_buffer_near(to);
+  }
+  client.stop();
 }
