@@ -13,6 +13,7 @@
 #include <optional>
 #include <vector>
 
+#include "elements/counters.h"
 #include "lib/link.h"
 
 namespace gstmmap {
@@ -34,6 +35,7 @@ struct Reader {
   std::atomic<uint64_t> waits_until{0};
   // Those of whoever has the pad's stream lock; any may look at the first.
   std::atomic<bool> has_stickies{false};
+  Counters counters;        // of what it was sent
   bool has_begun = false;   // with a buffer that does not depend on others
   bool has_missed = false;  // the buffers before the next one
   // What its progress was when it was passed over, since it did not read and others do.

@@ -157,6 +157,12 @@ void install_common_properties(GObjectClass* klass, Role role) {
                        "socketpair(2), for one link; it is duplicated from NULL to READY and stays "
                        "the application's (default: none; to be set in NULL)",
                        -1, G_MAXINT, -1, place));
+  g_object_class_install_property(
+      klass, PROP_MONITOR,
+      g_param_spec_boolean("monitor", "Monitor",
+                           "As a server: whether who may connect may also see what goes on, with "
+                           "gst-mmap-top; set on one element of the socket-path it is for both",
+                           FALSE, fixed));
   install_client_properties(klass);
 }
 
@@ -214,6 +220,9 @@ bool set_common_property(Settings& settings, guint id, const GValue* value) {
     case PROP_ALLOWED_UIDS:
       settings.allowed_uids = text_of(value);
       return true;
+    case PROP_MONITOR:
+      settings.monitor = g_value_get_boolean(value);
+      return true;
     default:
       return false;
   }
@@ -256,6 +265,9 @@ bool get_common_property(const Settings& settings, guint id, GValue* value) {
       return true;
     case PROP_ALLOWED_UIDS:
       set_text(value, settings.allowed_uids);
+      return true;
+    case PROP_MONITOR:
+      g_value_set_boolean(value, settings.monitor);
       return true;
     default:
       return false;
@@ -364,6 +376,7 @@ mmaplink::Result<Endpoint::Options> endpoint_options(const Settings& settings) {
     options.access.uids = *uids;
   }
   options.reconnect = settings.resolved_on_disconnect() == OnDisconnect::none;
+  options.monitor = settings.monitor;
   options.connection_timeout = timeout_of(settings.connection_timeout);
   return options;
 }

@@ -38,6 +38,7 @@ struct Settings {
   std::string group;         // "": as the system gives it
   std::string allowed_uids;  // "": own and root
   guint max_clients = mmaplink::Endpoint::kMostClients;
+  bool monitor = false;
 
   OnDisconnect resolved_on_disconnect() const;
   // Where the elements meet, for a person.
@@ -58,6 +59,7 @@ enum CommonProperty : guint {
   PROP_ALLOWED_UIDS,
   PROP_FD,
   PROP_STATS,
+  PROP_MONITOR,
   PROP_FIRST_OWN,
 };
 

@@ -508,6 +508,15 @@ void Sink::look_at_time() {
   if (base) base_time_ = *base;
 }
 
+void Sink::count_sent(Reader& reader, gsize size) const {
+  auto& counters = reader.counters;
+  Counters::add(counters.buffers, 1);
+  Counters::add(counters.bytes, size);
+  if (!payload_.copied()) return;
+  Counters::add(counters.buffers_copied, 1);
+  Counters::add(counters.bytes_copied, size);
+}
+
 GstFlowReturn Sink::send_to(Reader& reader, GstBuffer* buffer, bool& dropped) {
   // For other caps, which are on their way; but not for ever.
   if (const uint64_t until = reader.waits_until; until != 0) {
@@ -530,6 +539,8 @@ GstFlowReturn Sink::send_to(Reader& reader, GstBuffer* buffer, bool& dropped) {
       if (reader.has_missed) item.descriptor.flags |= GST_BUFFER_FLAG_DISCONT;
       sent = sender_->publish(*reader.link, std::move(item), limits_for(reader), payload_.places());
       if (sent == Published::yes) reader.has_missed = false;
+      if (sent == Published::yes || sent == Published::dropped_oldest)
+        count_sent(reader, gst_buffer_get_size(buffer));
     }
     if (sent == Published::passed_over) {
       if (!reader.is_passed_over())
@@ -540,9 +551,12 @@ GstFlowReturn Sink::send_to(Reader& reader, GstBuffer* buffer, bool& dropped) {
     if (sent == Published::dropped || sent == Published::passed_over) {
       reader.has_missed = true;
       reader.has_begun = false;
+    }
+    if (sent == Published::dropped || sent == Published::passed_over ||
+        sent == Published::dropped_oldest) {
+      Counters::add(reader.counters.dropped, 1);
       dropped = true;
     }
-    dropped |= sent == Published::dropped_oldest;
     if (sent != Published::interrupted) return GST_FLOW_OK;
     const GstFlowReturn flow = sit_out_interruption();
     if (flow != GST_FLOW_OK) return flow;

@@ -104,6 +104,7 @@ class Sink final : public mmaplink::EndpointUser {
   void on_waiting() override;
   void on_refused(const mmaplink::Error& why) override;
   void on_failed(const mmaplink::Error& why) override;
+  void on_status(mmaplink::StatusLines& lines) override;
 
  private:
   bool attach();
@@ -170,6 +171,7 @@ class Sink final : public mmaplink::EndpointUser {
   bool take_answer(Reader& reader, const std::optional<Exchange::Answer>& answer, GstQuery* query);
   GstCaps* readers_caps(GstCaps* filter);
   GstFlowReturn send_to(Reader& reader, GstBuffer* buffer, bool& dropped);
+  void count_sent(Reader& reader, gsize size) const;
   void ask_for_key_frame(bool with_headers);
   void ask_for_what_is_due(bool is_key_frame);
   void changed();

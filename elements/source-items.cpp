@@ -219,6 +219,12 @@ bool Source::handle_flush_stop(const Incoming& item) {
   return true;
 }
 
+// Of all links, and of this one.
+void Source::count(std::atomic<guint64> Counters::*which, guint64 value) {
+  Counters::add(counters_.*which, value);
+  Counters::add((*current_counters_).*which, value);
+}
+
 bool Source::handle_buffer(Incoming& item) {
   GstBuffer* buffer = decode_buffer(item, current_->receive_lane());
   if (buffer == nullptr) {
@@ -238,8 +244,8 @@ bool Source::handle_buffer(Incoming& item) {
     GstBuffer* own = gst_buffer_copy_deep(buffer);
     gst_buffer_unref(buffer);
     buffer = own;
-    Counters::add(counters_.buffers_copied, 1);
-    Counters::add(counters_.bytes_copied, size);
+    count(&Counters::buffers_copied, 1);
+    count(&Counters::bytes_copied, size);
   }
   if (flush_.is_on()) {
     gst_buffer_unref(buffer);
@@ -255,16 +261,16 @@ bool Source::handle_buffer(Incoming& item) {
     time_.apply(item.descriptor, segment_);
   GstBuffer* tight = tighten_.apply(buffer);
   if (tight != buffer) {
-    Counters::add(counters_.buffers_copied, 1);
-    Counters::add(counters_.bytes_copied, gst_buffer_get_size(tight));
+    count(&Counters::buffers_copied, 1);
+    count(&Counters::bytes_copied, gst_buffer_get_size(tight));
   }
   buffer = tight;
   if (active_.do_timestamp) {
     if (const auto now = time_.running_time()) GST_BUFFER_PTS(buffer) = *now;
     GST_BUFFER_DTS(buffer) = GST_CLOCK_TIME_NONE;
   }
-  Counters::add(counters_.buffers, 1);
-  Counters::add(counters_.bytes, size);
+  count(&Counters::buffers, 1);
+  count(&Counters::bytes, size);
   GST_LOG_OBJECT(element_, "pushing %" GST_PTR_FORMAT, static_cast<void*>(buffer));
   const GstFlowReturn flow = gst_pad_push(pad_, buffer);
   if (flow != GST_FLOW_OK) {

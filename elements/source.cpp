@@ -198,6 +198,7 @@ std::shared_ptr<Link> Source::pick() {
         connection.link->receive_lane()->empty())
       continue;
     connection.is_read = true;
+    current_counters_ = connection.counters;
     return connection.link;
   }
   return nullptr;

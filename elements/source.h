@@ -81,6 +81,7 @@ class Source final : public mmaplink::EndpointUser {
   void on_waiting() override;
   void on_refused(const mmaplink::Error& why) override;
   void on_failed(const mmaplink::Error& why) override;
+  void on_status(mmaplink::StatusLines& lines) override;
 
  private:
   bool attach();
@@ -89,12 +90,14 @@ class Source final : public mmaplink::EndpointUser {
     std::shared_ptr<mmaplink::Link> link;
     std::optional<mmaplink::Error> lost;  // why, once it is
     bool is_read = false;                 // the task has it, or had it
+    std::shared_ptr<Counters> counters = std::make_shared<Counters>();
   };
 
   bool turn();
   bool look_around(uint32_t seen);
   void sleep(uint32_t seen);
   std::shared_ptr<mmaplink::Link> pick();
+  void count(std::atomic<guint64> Counters::*which, guint64 value);
   std::shared_ptr<mmaplink::Link> sending_link() const;
   std::optional<mmaplink::Error> why_lost() const;
   void finish(const mmaplink::Error& why);
@@ -149,6 +152,7 @@ class Source final : public mmaplink::EndpointUser {
 
   // The task's.
   std::shared_ptr<mmaplink::Link> current_;
+  std::shared_ptr<Counters> current_counters_ = std::make_shared<Counters>();  // of that link
   mmaplink::Incoming item_;
   bool delivered_ = false;  // anything, over the current link
   StreamOrder order_;       // of the current link

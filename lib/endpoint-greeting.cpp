@@ -162,6 +162,28 @@ Status Endpoint::greet_client(Connection& connection, const Hello& hello, const 
   return ok();
 }
 
+// As a server. It is bounded as one that has not greeted: in number, and by when it is done.
+Status Endpoint::tell_status(Connection& connection, const StatusAsk& ask) {
+  if (key_.role != Role::server || connection.link || connection.region)
+    return Error{Failure::protocol, "a greeting out of turn"};
+  connection.asks_status = true;
+  if (auto may = may_connect(access(), connection.peer); !may) return may;
+  if (auto same = check_status_version(ask.version); !same) return same;
+  if (std::none_of(users_.begin(), users_.end(),
+                   [](const User& user) { return user.started && user.options.monitor; }))
+    return Error{Failure::refused,
+                 "this server does not show its status: set monitor=true there, on its mmapsink or "
+                 "mmapsrc"};
+  if (!status_.take(Clock::now()))
+    return Error{Failure::refused, "the status was asked for more than " +
+                                       std::to_string(kStatusPerSecond) + " times a second"};
+  StatusLines lines;
+  each_user([&](EndpointUser& user) { user.on_status(lines); });
+  for (const Message& part : status_parts(lines))
+    if (auto sent = connection.channel->send(part); !sent) return sent;
+  return ok();
+}
+
 // As a server.
 Status Endpoint::found_region(Connection& connection, const RegionFound& found) {
   if (!connection.region || connection.link)

@@ -468,6 +468,9 @@ void Endpoint::serve(int fd, bool writable_only) {
     return;
   }
   if (auto sent = connection.channel->flush(); !sent) return drop(fd, sent.error());
+  const auto is_answered = [&] { return connection.asks_status && connection.channel->idle(); };
+  const Error answered{Failure::gone, "it was told the status"};
+  if (is_answered()) return drop(fd, answered);
   if (connection.link) connection.link->pump();
   if (writable_only) return;
   bool good = true;
@@ -482,6 +485,8 @@ void Endpoint::serve(int fd, bool writable_only) {
   }
   if (!*open)
     drop(fd, Error{Failure::gone, name_of(connection.peer) + " on " + key_.path + " hung up"});
+  else if (is_answered())
+    drop(fd, answered);
 }
 
 // False when the connection is no more.
@@ -494,6 +499,10 @@ bool Endpoint::handle(Connection& connection, Channel::Received received) {
   if (is_counted && !connection.messages.take(Clock::now())) {
     good = Error{Failure::protocol,
                  "more than " + std::to_string(kMessagesPerSecond) + " control messages a second"};
+  } else if (connection.asks_status) {
+    good = Error{Failure::protocol, "a control message behind the question for the status"};
+  } else if (const auto* ask = std::get_if<StatusAsk>(&received.message)) {
+    good = tell_status(connection, *ask);
   } else if (const auto* hello = std::get_if<Hello>(&received.message)) {
     good = greet_client(connection, *hello, received.fd);
   } else if (const auto* welcome = std::get_if<Welcome>(&received.message)) {
@@ -553,9 +562,10 @@ void Endpoint::drop(int fd, const Error& why) {
   epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
   const bool again = reconnects();
   next_try_ = Clock::now() + kTryAgain;
-  for (User& user : users_)
-    if (user.started && user.options.connection_timeout)
-      user.gives_up = Clock::now() + *user.options.connection_timeout;
+  if (!connection.asks_status)  // who is no client is none that was there
+    for (User& user : users_)
+      if (user.started && user.options.connection_timeout)
+        user.gives_up = Clock::now() + *user.options.connection_timeout;
   connection.channel->shut_down();
   if (connection.link) {
     connection.link->end();
@@ -567,8 +577,10 @@ void Endpoint::drop(int fd, const Error& why) {
     if (!again || key_.given) wants_connection_ = false;
     each_user([&](EndpointUser& user) { user.on_disconnected(connection.link, reason); });
   } else if (key_.role == Role::server && !key_.given) {
-    // One that only tried whether somebody is there has said nothing.
-    if (why.failure == Failure::gone) return;
+    // One that only tried whether somebody is there has said nothing. Who asks for a status that is
+    // not shown does so again and again.
+    if (why.failure == Failure::gone || (connection.asks_status && why.failure == Failure::refused))
+      return;
     tell_refused(
         Error{why.failure, name_and_uid(connection.peer) + " on " + key_.path + ": " + why.text});
   } else if (key_.given ||

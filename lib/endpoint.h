@@ -24,6 +24,7 @@
 #include "lib/allowance.h"
 #include "lib/link.h"
 #include "lib/socket.h"
+#include "lib/status.h"
 
 namespace mmaplink {
 
@@ -46,6 +47,8 @@ class EndpointUser {
   virtual void on_refused(const Error& why) = 0;
   // There is no link, and there will be none: refused, or nobody came in time.
   virtual void on_failed(const Error& why) = 0;
+  // Somebody asks what goes on: adds a line for each direction of its links that is its own.
+  virtual void on_status(StatusLines&) {}
 };
 
 class Endpoint : public std::enable_shared_from_this<Endpoint> {
@@ -65,6 +68,8 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
     friend bool operator<(const Key& a, const Key& b) { return a.tie() < b.tie(); }
   };
   static constexpr size_t kMostClients = 1024;
+  // Of the status, by whomever.
+  static constexpr uint32_t kStatusPerSecond = 20;
   // That a peer may send: questions and events, arenas. A thousand times what is usual.
   static constexpr uint32_t kMessagesPerSecond = 10'000;
   struct Options {
@@ -75,6 +80,7 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
     // As a client, what its greeting asks for. Called by the endpoint's thread; of two elements one
     // has it.
     std::function<std::string()> request;
+    bool monitor = false;  // as a server: who may connect may see the status of both sides
   };
 
   // Failure::busy where a server has this side already; a client gets an endpoint of its own then.
@@ -132,6 +138,7 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
     bool is_on_its_way = false;  // as a client: not connected yet
     bool watches_writing = false;
     bool told_receives = false;  // that a source is here, ever
+    bool asks_status = false;    // and is none of our clients
   };
   using Connections = std::map<int, Connection>;  // by descriptor
 
@@ -153,6 +160,7 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   bool may_change(const Error& why);
   bool handle(Connection& connection, Channel::Received received);
   Status greet_client(Connection& connection, const Hello& hello, const Fd& fd);
+  Status tell_status(Connection& connection, const StatusAsk& ask);
   Status found_region(Connection& connection, const RegionFound& found);
   Status greeted_by_server(Connection& connection, const Welcome& welcome, const Fd& fd);
   Status may_enter(const Connection& connection) const;
@@ -208,6 +216,7 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   Deadline says_waiting_;
   std::optional<Deadline> denied_until_;      // while a client is not let in by a socket
   Deadline accepts_again_ = Deadline::max();  // the system has no descriptors for clients
+  Allowance status_{kStatusPerSecond, 2 * kStatusPerSecond};
 };
 
 }  // namespace mmaplink

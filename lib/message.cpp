@@ -20,6 +20,8 @@ enum class Type : uint32_t {
   progress = 10,
   withdrawn = 11,
   region_found = 12,
+  status_ask = 13,
+  status_part = 14,
 };
 
 class Writer {
@@ -194,6 +196,16 @@ std::vector<std::byte> build(const Message& message) {
           return to.finish();
         } else if constexpr (std::is_same_v<T, Withdrawn>) {
           return Writer(Type::withdrawn).finish();
+        } else if constexpr (std::is_same_v<T, StatusAsk>) {
+          Writer to(Type::status_ask);
+          to.put(kMagic);
+          to.put(m.version);
+          return to.finish();
+        } else if constexpr (std::is_same_v<T, StatusPart>) {
+          Writer to(Type::status_part);
+          to.put(uint32_t{m.last});
+          to.put(std::as_bytes(std::span(m.text)));
+          return to.finish();
         } else {
           Writer to(Type::note);
           to.put(m.kind);
@@ -289,6 +301,18 @@ Result<Message> parse(std::span<const std::byte> bytes) {
     case Type::withdrawn:
       message = Withdrawn{};
       break;
+    case Type::status_ask: {
+      if (from.get<uint32_t>() != kMagic)
+        return Error{Failure::protocol, "the peer does not speak this protocol"};
+      message = StatusAsk{from.get<uint32_t>()};
+      if (std::get<StatusAsk>(message).version != kVersion) from.rest();
+      break;
+    }
+    case Type::status_part: {
+      const bool last = from.get_bool();
+      message = StatusPart{last, text_of(from.rest())};
+      break;
+    }
     case Type::part:
       message = Part{static_cast<uint32_t>(from.rest().size())};
       break;

@@ -7,6 +7,8 @@
 //       ◀── LANES / ARENA + fd / RETIRE / NOTE ──▶     any number, either way
 //       ◀── ITEM, PART… / WITHDRAWN / PROGRESS ──▶     where a direction is inline
 //
+// One that only wants to know what goes on says STATUS_ASK in place of HELLO (status.h).
+//
 // A half goes along where anything is mapped. A message is a header of eight bytes (total size,
 // type), fixed fields, and at most one trailing text or byte string. At most kMaxMessage bytes;
 // descriptors travel with its first byte. The bytes of a PART are none of the message: the channel
@@ -100,8 +102,18 @@ struct Note {
   std::vector<std::byte> bytes;
 };
 
-using Message = std::variant<Hello, Welcome, Refuse, Lanes, ArenaMade, ArenaRetired, Note,
-                             ItemBegins, Part, Progress, Withdrawn, RegionFound>;
+struct StatusAsk {
+  uint32_t version = 0;
+};
+// A piece of the answer's text: whatever bytes the peer likes.
+struct StatusPart {
+  bool last = false;
+  std::string text;
+};
+
+using Message =
+    std::variant<Hello, Welcome, Refuse, Lanes, ArenaMade, ArenaRetired, Note, ItemBegins, Part,
+                 Progress, Withdrawn, RegionFound, StatusAsk, StatusPart>;
 
 // Whether a message of this kind is accompanied by one descriptor.
 bool carries_fd(const Message& message);

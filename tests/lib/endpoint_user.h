@@ -48,6 +48,10 @@ class Recorder : public EndpointUser {
     tell([&](Told& told) { told.failed.push_back(reason); });
   }
 
+  void on_status(StatusLines& lines) override {
+    lines.insert(lines.end(), status.begin(), status.end());
+  }
+
   // False where that does not become so.
   bool wait(const std::function<bool(const Told&)>& so) {
     std::unique_lock lock(mutex_);
@@ -65,6 +69,7 @@ class Recorder : public EndpointUser {
     told_ = Told{};
   }
 
+  StatusLines status;                // set before anything starts
   std::atomic<bool> answers{false};  // each note with one of the next kind, at once
 
  private:

@@ -41,6 +41,8 @@ const std::vector<Message>& one_of_each() {
       Progress{7, true, {1, 2, 3}},
       Withdrawn{},
       RegionFound{Token{1, 2, 3}},
+      StatusAsk{kVersion},
+      StatusPart{true, "{}\n"},
   };
   return list;
 }
@@ -92,6 +94,10 @@ void fields_arrive() {
   g_assert_true(std::get<RegionFound>(trip(RegionFound{Token{9}})).token == Token{9});
   const auto progress = std::get<Progress>(trip(Progress{8, true, {6, 5}}));
   g_assert_true(progress.claimed == 8 && progress.waits);
+  g_assert_cmpuint(std::get<StatusAsk>(trip(StatusAsk{9})).version, ==, 9);
+  const auto part = std::get<StatusPart>(trip(StatusPart{true, std::string("a\0\n", 3)}));
+  g_assert_true(part.last && part.text == std::string("a\0\n", 3));
+  g_assert_true(!std::get<StatusPart>(trip(StatusPart{})).last);
   g_assert_true(progress.tickets == (std::vector<uint64_t>{6, 5}));
 }
 
@@ -131,10 +137,12 @@ void cut_messages_are_refused() {
   for (const Message& message : one_of_each()) {
     const Bytes bytes = build(message);
     if (std::holds_alternative<Progress>(message)) continue;  // tickets are cut whole
-    const size_t fixed = std::holds_alternative<Refuse>(message)  ? 8
-                         : std::holds_alternative<Hello>(message) ? kHelloSize
-                         : std::holds_alternative<Note>(message)  ? 12
-                                                                  : bytes.size();
+    const size_t fixed =
+        std::holds_alternative<Refuse>(message)  ? 8
+        : std::holds_alternative<Hello>(message) ? kHelloSize
+        : std::holds_alternative<Note>(message) || std::holds_alternative<StatusPart>(message)
+            ? 12
+            : bytes.size();
     for (size_t length = 0; length < bytes.size(); ++length) {
       const auto got = parse(std::span(bytes).first(length));
       if (length < 8)
@@ -150,7 +158,8 @@ void cut_messages_are_refused() {
 void longer_messages_are_refused() {
   for (const Message& message : one_of_each()) {
     if (std::holds_alternative<Refuse>(message) || std::holds_alternative<Note>(message) ||
-        std::holds_alternative<Progress>(message) || std::holds_alternative<Hello>(message))
+        std::holds_alternative<StatusPart>(message) || std::holds_alternative<Progress>(message) ||
+        std::holds_alternative<Hello>(message))
       continue;
     Bytes bytes = build(message);
     for (int i = 0; i < 9; ++i) {
@@ -170,7 +179,7 @@ void a_request_has_a_size_at_most() {
 }
 
 void unknown_types_are_refused() {
-  for (const uint32_t type : {0u, 13u, 14u, 0x01000000u, ~0u})
+  for (const uint32_t type : {0u, 15u, 16u, 0x01000000u, ~0u})
     g_assert_true(fails(parse(raw(type, {1, 2, 3})), Failure::protocol,
                         "a control message of an unknown type"));
 }
@@ -236,7 +245,7 @@ void random_bytes_do_no_harm() {
     for (auto& byte : bytes) byte = static_cast<std::byte>(random.below(256));
     // Most of them with a type that goes somewhere.
     if (bytes.size() >= 8 && !random.one_in(8)) {
-      const uint32_t type = random.below(9);
+      const uint32_t type = random.below(15);
       std::memcpy(bytes.data() + 4, &type, sizeof type);
     }
     if (bytes.size() >= 12 && random.one_in(2)) std::memcpy(bytes.data() + 8, &kMagic, 4);

@@ -1,0 +1,115 @@
+#include "elements/status.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "elements/sink.h"
+#include "elements/source.h"
+#include "lib/futex.h"
+#include "lib/json_line.h"
+
+namespace gstmmap {
+
+namespace {
+
+// Without the types of the fields, and no more than a person reads.
+std::string short_text(const GstCaps* caps) {
+  constexpr size_t kMost = 200;
+  if (caps == nullptr) return {};
+  gchar* text = gst_caps_to_string(caps);
+  std::string all = text;
+  g_free(text);
+  for (size_t at = 0; (at = all.find("=(", at)) != std::string::npos; ++at) {
+    const size_t end = all.find(')', at);
+    if (end == std::string::npos) break;
+    all.erase(at + 1, end - at);
+  }
+  if (all.size() > kMost) all = all.substr(0, kMost) + "...";
+  return all;
+}
+
+std::string name_of(GstElement* element) {
+  gchar* name = gst_object_get_name(GST_OBJECT(element));
+  std::string own = name;
+  g_free(name);
+  return own;
+}
+
+}  // namespace
+
+std::string status_line(const Shown& shown) {
+  const auto& peer = shown.link.peer();
+  const auto& modes = shown.link.modes();
+  const auto& counters = shown.counters;
+  mmaplink::JsonLine to;
+  to.number("time", mmaplink::monotonic_ns());
+  to.number("pid", static_cast<uint64_t>(getpid()));
+  if (const gchar* program = g_get_prgname()) to.text("program", program);
+  to.text("path", shown.settings.place());
+  to.text("element", name_of(shown.element));
+  to.text("role", shown.settings.role == mmaplink::Role::server ? "server" : "client");
+  to.text("direction", shown.sends ? "send" : "receive");
+  to.number("peer-pid", static_cast<uint64_t>(peer.pid));
+  // Of one on another machine there is no more than its place.
+  if (peer.place.empty())
+    to.number("peer-uid", peer.uid);
+  else
+    to.text("peer-place", peer.place);
+  to.text("mode", word_of(shown.sends ? modes.send : modes.receive));
+  to.text("caps", short_text(shown.caps));
+  to.number("buffers", counters.buffers).number("bytes", counters.bytes);
+  to.number("dropped", counters.dropped);
+  to.number("buffers-copied", counters.buffers_copied);
+  to.number("bytes-copied", counters.bytes_copied);
+  to.number("in-flight", shown.now.in_flight).number("held", shown.held);
+  to.number("arenas", shown.now.arenas).number("arena-bytes", shown.now.arena_bytes);
+  to.number("latency-p50", shown.now.latency_p50).number("latency-p99", shown.now.latency_p99);
+  if (shown.latency_max) to.number("latency-max", *shown.latency_max);
+  return to.line();
+}
+
+// Both by the endpoint's thread, which must not wait: it looks at what others count.
+
+void Sink::on_status(mmaplink::StatusLines& lines) {
+  const auto sender = any_sender();
+  if (!sender) return;
+  sender->collect();  // what is in flight is what readers hold now
+  const auto usage = sender->store()->usage();
+  const auto caps = caps_now();
+  for (const auto& reader : readers_.all()) {
+    const auto& link = *reader->link;
+    const auto& lane = reader->link->send_lane();
+    Standing now;
+    now.in_flight = lane.held();
+    now.arenas = usage.arenas;
+    now.arena_bytes = usage.bytes;
+    now.latency_p50 = lane.latency_p50();
+    now.latency_p99 = lane.latency_p99();
+    const guint64 unread = std::min<guint64>(link.unread(), now.in_flight);
+    lines.push_back(status_line({element(), active_, link, true, reader->counters, caps.get(), now,
+                                 now.in_flight - unread}));
+  }
+}
+
+void Source::on_status(mmaplink::StatusLines& lines) {
+  const std::shared_ptr<GstCaps> caps(gst_pad_get_current_caps(pad_), [](GstCaps* last) {
+    if (last != nullptr) gst_caps_unref(last);
+  });
+  const std::lock_guard lock(mutex_);
+  for (const auto& connection : connections_) {
+    if (connection.lost) continue;
+    const auto& lane = *connection.link->receive_lane();
+    const auto usage = lane.usage();
+    Standing now;
+    now.in_flight = usage.held;
+    now.arenas = usage.arenas;
+    now.arena_bytes = usage.bytes;
+    now.latency_p50 = lane.latency().percentile(0.5);
+    now.latency_p99 = lane.latency().percentile(0.99);
+    lines.push_back(status_line({element_, active_, *connection.link, false, *connection.counters,
+                                 caps.get(), now, usage.held, lane.latency().percentile(1)}));
+  }
+}
+
+}  // namespace gstmmap

@@ -1,0 +1,28 @@
+// What an element tells of one direction of a link to whoever asks its server for the status
+// (lib/status.h): one line of JSON.
+#pragma once
+
+#include <gst/gst.h>
+
+#include <string>
+
+#include "elements/counters.h"
+#include "elements/settings.h"
+#include "lib/link.h"
+
+namespace gstmmap {
+
+struct Shown {
+  GstElement* element;
+  const Settings& settings;
+  const mmaplink::Link& link;
+  bool sends;                // or receives
+  const Counters& counters;  // since the link is there
+  GstCaps* caps;             // nullptr: none yet
+  Standing now;
+  guint64 held;                                       // by the reader, of those in flight
+  std::optional<guint64> latency_max = std::nullopt;  // where that is known
+};
+std::string status_line(const Shown& shown);
+
+}  // namespace gstmmap
