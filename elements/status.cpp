@@ -50,6 +50,7 @@ std::string status_line(const Shown& shown) {
   to.text("element", name_of(shown.element));
   to.text("role", shown.settings.role == mmaplink::Role::server ? "server" : "client");
   to.text("direction", shown.sends ? "send" : "receive");
+  to.number("link", static_cast<uint64_t>(shown.link.channel().fd()));
   to.number("peer-pid", static_cast<uint64_t>(peer.pid));
   // Of one on another machine there is no more than its place.
   if (peer.place.empty())
@@ -78,8 +79,8 @@ void Sink::on_status(mmaplink::StatusLines& lines) {
   const auto usage = sender->store()->usage();
   const auto caps = caps_now();
   for (const auto& reader : readers_.all()) {
-    const auto& link = *reader->link;
-    const auto& lane = reader->link->send_lane();
+    auto& link = *reader->link;
+    const auto& lane = link.send_lane();
     Standing now;
     now.in_flight = lane.held();
     now.arenas = usage.arenas;

@@ -15,7 +15,7 @@ namespace gstmmap {
 struct Shown {
   GstElement* element;
   const Settings& settings;
-  const mmaplink::Link& link;
+  mmaplink::Link& link;
   bool sends;                // or receives
   const Counters& counters;  // since the link is there
   GstCaps* caps;             // nullptr: none yet
