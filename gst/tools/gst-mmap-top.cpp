@@ -44,7 +44,7 @@ bool remark(const std::vector<Server>& servers) {
     if (!server.problem.empty()) complain(server.problem);
     any = any || server.problem.empty();
   }
-  if (servers.empty()) complain("no server here shows its status: set monitor=true on one");
+  if (servers.empty()) complain(mmaptop::kNobody);
   return any;
 }
 

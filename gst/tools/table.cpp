@@ -136,6 +136,7 @@ void Table::read(const std::vector<Server>& servers) {
     }
   }
   counts_ = std::move(counts);
+  if (servers.empty()) remarks.emplace_back(kNobody);
 
   std::array<size_t, kColumns.size()> widths{};
   for (auto& [cells, kind] : rows)

@@ -15,6 +15,8 @@ namespace mmaptop {
 // Of ASCII: a terminal takes other bytes for orders.
 std::string printable(const std::string& text);
 
+inline constexpr auto kNobody = "no server here shows its status: set monitor=true on one";
+
 class Table {
  public:
   struct Line {

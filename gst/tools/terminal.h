@@ -51,9 +51,9 @@ class Terminal {
   Wish take_keys();
 
   const Signals& signals_;
+  termios before_{};
   const bool has_keys_;
   const bool has_colours_;
-  termios before_{};
 };
 
 // Until there is a signal to end, or then.
