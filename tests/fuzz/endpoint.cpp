@@ -49,6 +49,7 @@ class User : public EndpointUser {
   void on_waiting() override {}
   void on_refused(const Error&) override {}
   void on_failed(const Error& why) override { fuzz::check(!why.text.empty(), "told why"); }
+  void on_status(StatusLines& lines) override { lines.emplace_back("{}"); }
 
  private:
   std::shared_ptr<Link> link_;
@@ -62,7 +63,9 @@ class Attached {
       : side_(side),
         endpoint_(fuzz::must(Endpoint::attach(
             key, side, user_, file.empty() ? Wish::may : Wish::path, kDefaultMemory, file))) {
-    fuzz::must(endpoint_->start(side, {}));
+    Endpoint::Options options;
+    options.monitor = true;
+    fuzz::must(endpoint_->start(side, options));
   }
   ~Attached() {
     endpoint_->stop(side_);

@@ -170,6 +170,11 @@ void add_conversations(const Corpus& corpus) {
     rest(server);
     add_conversation(corpus, name, client, server);
   };
+  Out asks, tells;
+  say(asks, StatusAsk{kVersion});
+  say(tells, StatusPart{false, "{\"pid\":1"});
+  say(tells, StatusPart{true, "}\n"});
+  add_conversation(corpus, "status", asks, tells);
   both("twice", [&](Out& to) { say(to, hello, Kind::half); });
   for (uint8_t kind = 0; kind <= static_cast<uint8_t>(Kind::last); ++kind) {
     both(

@@ -437,6 +437,16 @@ void add_texts(const Corpus& corpus) {
     add("uri" + std::to_string(i), static_cast<uint8_t>(i % 2), kUris[i]);
   for (size_t i = 0; i < std::size(kWords); ++i)
     add("word" + std::to_string(i), static_cast<uint8_t>(2 + i % 2), kWords[i]);
+  constexpr const char* kLines[] = {
+      R"({"time":123456789,"pid":7,"element":"sink","direction":"send","peer-pid":8,"buffers":9})",
+      R"({"peer-place":"vsock CID 3","arena-bytes":4194304,"latency-p50":36863,"caps":"a, b=c"})",
+      R"( { "a" : "\u00e9\ud834\udd1e\n\"" , "left-out" : 18446744073709551615 } )",
+      "{}\n{\"a\":\"\x1b[2J\xff\"}\nno JSON\n{\"a\":1e5}",
+  };
+  for (size_t i = 0; i < std::size(kLines); ++i) {
+    const auto bytes = std::as_bytes(std::span(kLines[i], std::strlen(kLines[i])));
+    corpus.add("status", "line" + std::to_string(i), Out(bytes.begin(), bytes.end()));
+  }
 }
 
 }  // namespace
