@@ -21,6 +21,10 @@
  * gst-launch-1.0 v4l2src ! mmapsink role=client socket-path=/tmp/enc \
  *     mmapsrc socket-path=/tmp/enc ! h264parse ! matroskamux ! filesink location=out.mkv
  * ]| An encoder in another process: frames go there, packets come back.
+ * |[
+ * gst-launch-1.0 videotestsrc is-live=true ! mmapsink monitor=true socket-path=/tmp/cam
+ * gst-mmap-top /tmp/cam
+ * ]| Shows who reads, how much, and how fast.
  */
 #include "elements/gstmmapsink.h"
 

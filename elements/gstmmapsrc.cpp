@@ -10,6 +10,8 @@
  * Any start order works: without a server it waits, at most for connection-timeout. Caps come with
  * the stream. Running time is the same instant on both sides.
  *
+ * As a server with monitor=true it tells who may connect what goes on: gst-mmap-top shows it.
+ *
  * ## Example launch lines
  * |[
  * gst-launch-1.0 mmapsrc socket-path=/tmp/cam ! videoconvert ! autovideosink
