@@ -4,8 +4,10 @@
 #include "elements/gstmmapremote.h"
 #include "elements/gstmmapsink.h"
 #include "elements/gstmmapsrc.h"
+#include "elements/latencytracer.h"
 
 static gboolean plugin_init(GstPlugin* plugin) {
+  gstmmap::register_latency_tracer(plugin);
   return gst_element_register(plugin, "mmapsink", GST_RANK_NONE, GST_TYPE_MMAP_SINK) &&
          gst_element_register(plugin, "mmapsrc", GST_RANK_NONE, GST_TYPE_MMAP_SRC) &&
          gst_element_register(plugin, "mmapremote", GST_RANK_NONE, GST_TYPE_MMAP_REMOTE);

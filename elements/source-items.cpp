@@ -2,6 +2,7 @@
 // ends of flushes, in order. The pad's task.
 #include <gst/video/video.h>
 
+#include "elements/latencytracer.h"
 #include "elements/source.h"
 
 GST_DEBUG_CATEGORY_EXTERN(gst_mmap_src_debug);
@@ -231,6 +232,8 @@ bool Source::handle_buffer(Incoming& item) {
     break_off("a buffer that makes no sense");
     return false;
   }
+  if (traces_latency.load(std::memory_order_relaxed))
+    trace_received(element_, current_->peer().pid, item.descriptor, buffer);
   const size_t size = gst_buffer_get_size(buffer);
   // What is parsed must not change meanwhile. What came inline can't: copied is only what is cheap
   // to copy, so that no row of the sender is held for it.

@@ -1,0 +1,26 @@
+// The tracer "mmaplatency" (GST_TRACERS=mmaplatency): for each buffer that came over a link, when
+// it was published, received and given back, as a record of GStreamer's tracers.
+//
+// Where it is not switched on it costs a look at a flag for each buffer.
+#pragma once
+
+#include <gst/gst.h>
+
+#include <atomic>
+#include <cstdint>
+
+#include "lib/receive_lane.h"
+
+namespace gstmmap {
+
+// Of the process. Set by GStreamer as it begins.
+inline std::atomic<bool> traces_latency{false};
+
+// By the streaming thread, of a buffer that has just been received from `peer`. The record is
+// logged when the last of its memories goes.
+void trace_received(GstElement* element, pid_t peer, const mmaplink::Descriptor& descriptor,
+                    GstBuffer* buffer);
+
+void register_latency_tracer(GstPlugin* plugin);
+
+}  // namespace gstmmap
