@@ -537,6 +537,8 @@ bool Endpoint::handle(Connection& connection, Channel::Received received) {
     good = connection.link->withdraw_items();
   } else if (const auto* progress = std::get_if<Progress>(&received.message)) {
     good = connection.link->take_progress(*progress);
+  } else if (std::holds_alternative<StatusPart>(received.message)) {
+    good = Error{Failure::protocol, "a status that nobody asked for"};
   } else if (const auto* note = std::get_if<Note>(&received.message)) {
     each_user([&](EndpointUser& user) { user.on_note(connection.link, *note); });
   }
