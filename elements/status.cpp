@@ -58,7 +58,7 @@ std::string status_line(const Shown& shown) {
   else
     to.text("peer-place", peer.place);
   to.text("mode", word_of(shown.sends ? modes.send : modes.receive));
-  to.text("caps", short_text(shown.caps));
+  to.text("caps", shown.caps);
   to.number("buffers", counters.buffers).number("bytes", counters.bytes);
   to.number("dropped", counters.dropped);
   to.number("buffers-copied", counters.buffers_copied);
@@ -77,7 +77,7 @@ void Sink::on_status(mmaplink::StatusLines& lines) {
   if (!sender) return;
   sender->collect();  // what is in flight is what readers hold now
   const auto usage = sender->store()->usage();
-  const auto caps = caps_now();
+  const std::string caps = short_text(caps_now().get());  // once for all readers
   for (const auto& reader : readers_.all()) {
     auto& link = *reader->link;
     const auto& lane = link.send_lane();
@@ -88,15 +88,15 @@ void Sink::on_status(mmaplink::StatusLines& lines) {
     now.latency_p50 = lane.latency_p50();
     now.latency_p99 = lane.latency_p99();
     const guint64 unread = std::min<guint64>(link.unread(), now.in_flight);
-    lines.push_back(status_line({element(), active_, link, true, reader->counters, caps.get(), now,
-                                 now.in_flight - unread}));
+    lines.push_back(status_line(
+        {element(), active_, link, true, reader->counters, caps, now, now.in_flight - unread}));
   }
 }
 
 void Source::on_status(mmaplink::StatusLines& lines) {
-  const std::shared_ptr<GstCaps> caps(gst_pad_get_current_caps(pad_), [](GstCaps* last) {
-    if (last != nullptr) gst_caps_unref(last);
-  });
+  GstCaps* current = gst_pad_get_current_caps(pad_);
+  const std::string caps = short_text(current);
+  gst_clear_caps(&current);
   const std::lock_guard lock(mutex_);
   for (const auto& connection : connections_) {
     if (connection.lost) continue;
@@ -109,7 +109,7 @@ void Source::on_status(mmaplink::StatusLines& lines) {
     now.latency_p50 = lane.latency().percentile(0.5);
     now.latency_p99 = lane.latency().percentile(0.99);
     lines.push_back(status_line({element_, active_, *connection.link, false, *connection.counters,
-                                 caps.get(), now, usage.held, lane.latency().percentile(1)}));
+                                 caps, now, usage.held, lane.latency().percentile(1)}));
   }
 }
 

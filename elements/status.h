@@ -18,7 +18,7 @@ struct Shown {
   mmaplink::Link& link;
   bool sends;                // or receives
   const Counters& counters;  // since the link is there
-  GstCaps* caps;             // nullptr: none yet
+  const std::string& caps;   // as text
   Standing now;
   guint64 held;                                       // by the reader, of those in flight
   std::optional<guint64> latency_max = std::nullopt;  // where that is known
