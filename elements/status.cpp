@@ -25,7 +25,7 @@ std::string short_text(const GstCaps* caps) {
     if (end == std::string::npos) break;
     all.erase(at + 1, end - at);
   }
-  if (all.size() > kMost) all = all.substr(0, kMost) + "...";
+  if (all.size() > kMost) all.replace(kMost, std::string::npos, "...");
   return all;
 }
 

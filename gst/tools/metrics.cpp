@@ -24,10 +24,10 @@ constexpr auto kForOneClient = std::chrono::seconds(2);
 constexpr size_t kMostRequest = 8192;
 
 struct Metric {
-  const char* name;
-  const char* field;
-  const char* type;
-  const char* help;
+  const char* name = "";
+  const char* field = "";
+  const char* type = "";
+  const char* help = "";
   bool is_time = false;
 };
 constexpr std::array kMetrics{
@@ -118,17 +118,19 @@ std::string prometheus_text(const std::vector<Server>& servers) {
   std::string text =
       "# HELP gst_mmap_up Whether the server told its status.\n# TYPE gst_mmap_up gauge\n";
   for (const Server& server : servers)
-    text += "gst_mmap_up{" + label("path", server.path) + "} " +
-            (server.problem.empty() ? "1\n" : "0\n");
+    text.append("gst_mmap_up{")
+        .append(label("path", server.path))
+        .append(server.problem.empty() ? "} 1\n" : "} 0\n");
   for (const Metric& metric : kMetrics) {
     const std::string name = std::string("gst_mmap_") + metric.name;
-    text += "# HELP " + name + ' ' + metric.help + "\n# TYPE " + name + ' ' + metric.type + '\n';
+    text.append("# HELP ").append(name).append(" ").append(metric.help);
+    text.append("\n# TYPE ").append(name).append(" ").append(metric.type).append("\n");
     for (const Server& server : servers)
       for (const JsonFields& link : server.links) {
         if (!link.has(metric.field)) continue;
         const uint64_t value = link.number(metric.field);
-        text += name + labels_of(server, link) + ' ' +
-                (metric.is_time ? seconds_text(value) : std::to_string(value)) + '\n';
+        text.append(name).append(labels_of(server, link)).append(" ");
+        text.append(metric.is_time ? seconds_text(value) : std::to_string(value)).append("\n");
       }
   }
   return text;

@@ -1,12 +1,12 @@
 #include "gst/tools/servers.h"
 
-#include <dirent.h>
+#include <glib.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
-#include <memory>
+#include <filesystem>
+#include <system_error>
 #include <thread>
 
 #include "lib/status.h"
@@ -24,7 +24,7 @@ constexpr size_t kMostThreads = 16;
 
 std::vector<std::string> usual_places() {
   std::vector<std::string> places{"/run", "/tmp"};
-  if (const char* own = getenv("XDG_RUNTIME_DIR"); own != nullptr && *own == '/')
+  if (const char* own = g_getenv("XDG_RUNTIME_DIR"); own != nullptr && *own == '/')
     places.emplace_back(own);
   return places;
 }
@@ -43,12 +43,11 @@ Servers::Servers(std::vector<std::string> places)
 
 // A directory's sockets, and those of its directories.
 void Servers::look_into(const std::string& directory, int depth, std::vector<Asked>& found) const {
-  const std::unique_ptr<DIR, int (*)(DIR*)> open(opendir(directory.c_str()), closedir);
-  if (!open) return;
-  while (const dirent* entry = readdir(open.get())) {
-    const std::string name = entry->d_name;
-    if (name == "." || name == ".." || found.size() >= kMostFound) continue;
-    const std::string path = directory + (directory.ends_with('/') ? "" : "/") + name;
+  std::error_code wrong;
+  using Entries = std::filesystem::directory_iterator;
+  for (Entries at(directory, wrong); !wrong && at != Entries(); at.increment(wrong)) {
+    if (found.size() >= kMostFound) return;
+    const std::string path = at->path();
     struct stat st {};
     if (lstat(path.c_str(), &st) != 0) continue;
     if (S_ISDIR(st.st_mode) && depth > 0) look_into(path, depth - 1, found);

@@ -12,7 +12,7 @@ using mmaplink::JsonFields;
 
 // What is aligned to the right is a number.
 struct Column {
-  const char* title;
+  const char* title = "";
   bool is_number = false;
 };
 constexpr std::array kColumns{

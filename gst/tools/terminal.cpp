@@ -1,5 +1,6 @@
 #include "gst/tools/terminal.h"
 
+#include <glib.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
@@ -9,7 +10,6 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
-#include <cstdlib>
 #include <string_view>
 
 namespace mmaptop {
@@ -57,7 +57,7 @@ bool write_all(std::string_view text) {
 }
 
 bool is_set(const char* name) {
-  const char* value = getenv(name);
+  const char* value = g_getenv(name);
   return value != nullptr && *value != '\0';
 }
 
@@ -100,7 +100,7 @@ int Signals::next() const {
 }
 
 bool Terminal::is_there() {
-  const char* kind = getenv("TERM");
+  const char* kind = g_getenv("TERM");
   return isatty(STDOUT_FILENO) != 0 && kind != nullptr && *kind != '\0' &&
          std::string_view(kind) != "dumb";
 }
@@ -133,11 +133,11 @@ void Terminal::leave() {
 // By Ctrl-Z, until the shell goes on with us.
 void Terminal::stop() {
   leave();
-  raise(SIGSTOP);
+  kill(getpid(), SIGSTOP);
   enter();
 }
 
-bool Terminal::draw(const std::string& head, const std::vector<Table::Line>& lines) {
+bool Terminal::draw(const std::string& head, const std::vector<Table::Line>& lines) const {
   const winsize size = size_now();
   const auto cut = [&](const std::string& text) { return text.substr(0, size.ws_col); };
   std::string frame(kHome);
@@ -189,7 +189,7 @@ bool is_ended(const Signals& signals, Deadline until) {
     if (wait_for(fds, until)) {
       const int signal = signals.next();
       if (ends(signal)) return true;
-      if (signal == SIGTSTP) raise(SIGSTOP);
+      if (signal == SIGTSTP) kill(getpid(), SIGSTOP);
     } else if (until <= Clock::now()) {
       return false;
     }

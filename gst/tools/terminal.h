@@ -39,7 +39,7 @@ class Terminal {
   ~Terminal();
 
   // As much as there is room for. False where the terminal is gone.
-  bool draw(const std::string& head, const std::vector<Table::Line>& lines);
+  bool draw(const std::string& head, const std::vector<Table::Line>& lines) const;
   enum class Wish { nothing, draw, quit };
   // Until somebody wishes something, or then.
   Wish wait(mmaplink::Deadline until);
