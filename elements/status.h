@@ -13,14 +13,14 @@
 namespace gstmmap {
 
 struct Shown {
-  GstElement* element;
+  GstElement* element = nullptr;
   const Settings& settings;
   mmaplink::Link& link;
-  bool sends;                // or receives
+  bool sends = false;        // or receives
   const Counters& counters;  // since the link is there
   const std::string& caps;   // as text
   Standing now;
-  guint64 held;                                       // by the reader, of those in flight
+  guint64 held = 0;                                   // by the reader, of those in flight
   std::optional<guint64> latency_max = std::nullopt;  // where that is known
 };
 std::string status_line(const Shown& shown);
