@@ -34,6 +34,12 @@ class RoundTrips {
     return sent_ + received_;
   }
 
+  // How long the frame took that came last, in µs; -1 where none came.
+  gint64 latest() {
+    const std::lock_guard lock(mutex_);
+    return times_.empty() ? -1 : times_.back();
+  }
+
   void print_progress() {
     const std::lock_guard lock(mutex_);
     g_print("sent=%" G_GUINT64_FORMAT " received=%" G_GUINT64_FORMAT "\n", sent_, received_);
