@@ -33,13 +33,13 @@ const Memory* owner_of(GstMemory* memory) { return cast(memory->parent ? memory-
 
 }  // namespace
 
-struct GstMmapAllocator {
+struct _GstMmapAllocator {
   GstAllocator parent;
   std::shared_ptr<mmaplink::Sender> sender;
   WhenFull when_full;
 };
 
-struct GstMmapAllocatorClass {
+struct _GstMmapAllocatorClass {
   GstAllocatorClass parent_class;
 };
 
