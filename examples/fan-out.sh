@@ -1,12 +1,12 @@
 #!/bin/bash
 # One camera and four who use it, each a process of its own: one records, one shows the picture, one
-# keeps a thumbnail of the last second, one measures how bright it is. Nothing is copied for them,
-# and whoever ends, stops or crashes leaves the others alone.
+# keeps a thumbnail and one measures how bright it is, once a second. All read the same frames, in
+# place, and whoever ends, stops or crashes leaves the others alone.
 #
 #   fan-out.sh DIRECTORY [DEVICE]
 #
-# Writes record.mkv, thumbnail.jpg and analysis.txt into DIRECTORY, and what each says to a .log of its
-# own. DEVICE is a camera; without it there is a test picture. Ctrl-C ends the camera, and that the
+# Writes record.mkv and thumbnail.jpg into DIRECTORY, and at the end analysis.txt; what each says is in
+# a .log of its own. DEVICE is a camera; without it there is a test picture. Ctrl-C ends the camera, and that the
 # others, in order. Takes a shell of `meson devenv -C build`, or installed elements.
 set -euo pipefail
 
@@ -33,7 +33,7 @@ declare -A processes
 start() {
   local name=$1
   shift
-  setsid gst-launch-1.0 -e -m "$@" >"$dir/$name.log" 2>&1 &
+  setsid gst-launch-1.0 -e "$@" >"$dir/$name.log" 2>&1 &
   processes[$name]=$!
 }
 
@@ -43,12 +43,13 @@ start camera "${camera[@]}" ! mmapsink socket-path="$dir/camera"
 trap 'kill -INT "${processes[camera]}" 2>/dev/null || true' INT TERM
 
 frames=(mmapsrc socket-path="$dir/camera" connection-timeout=10000000000 ! videoconvert)
+each_second=(videorate drop-only=true ! 'video/x-raw,framerate=1/1')
 start record "${frames[@]}" ! x264enc tune=zerolatency speed-preset=superfast ! h264parse \
   ! matroskamux ! filesink location="$dir/record.mkv"
-start thumbnail "${frames[@]}" ! videorate drop-only=true ! video/x-raw,framerate=1/1 \
+start thumbnail "${frames[@]}" ! "${each_second[@]}" \
   ! videoscale ! video/x-raw,width=160,pixel-aspect-ratio=1/1 ! jpegenc \
   ! multifilesink location="$dir/thumbnail.jpg"
-start analyse "${frames[@]}" ! videoanalyse ! fakesink
+start analyse -m "${frames[@]}" ! "${each_second[@]}" ! videoanalyse ! fakesink
 if [ -n "${DISPLAY:-}${WAYLAND_DISPLAY:-}" ]; then
   start preview "${frames[@]}" ! autovideosink
 else

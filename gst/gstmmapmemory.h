@@ -23,8 +23,8 @@ G_BEGIN_DECLS
 /**
  * GstMmapAllocator:
  *
- * Of memory in a sender's arenas. mmapsink proposes one in its answer to an ALLOCATION query; made by
- * g_object_new() it has no arenas, and allocates nothing.
+ * Of memory in a sender's arenas. mmapsink proposes one in its answer to an ALLOCATION query; made
+ * by g_object_new() it has no arenas, and allocates nothing.
  *
  * Since: 0.1
  */
