@@ -6,8 +6,8 @@
 #   fan-out.sh DIRECTORY [DEVICE]
 #
 # Writes record.mkv and thumbnail.jpg into DIRECTORY, and at the end analysis.txt; what each says is in
-# a .log of its own. DEVICE is a camera; without it there is a test picture. Ctrl-C ends the camera, and that the
-# others, in order. Takes a shell of `meson devenv -C build`, or installed elements.
+# a .log of its own. DEVICE is a camera; without it there is a test picture. Ctrl-C ends the camera,
+# and that the others, in order. Takes a shell of `meson devenv -C build`, or installed elements.
 set -euo pipefail
 
 die() {

@@ -53,8 +53,8 @@ GST_MMAP_API gboolean gst_is_mmap_memory(GstMemory* mem);
  * The same arena has the same inode (fstat(2)) in the process that writes it and in those that read
  * it. Any thread.
  *
- * Returns: the descriptor of the arena @mem lies in, valid as long as @mem is, and not to be closed;
- * -1 for other memory, and for memory in a file that the property `mmap` names.
+ * Returns: the descriptor of the arena @mem lies in, valid as long as @mem is, and not to be
+ * closed; -1 for other memory, and for memory in a file that the property `mmap` names.
  *
  * Since: 0.1
  */
