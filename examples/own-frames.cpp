@@ -4,8 +4,8 @@
 //   own-frames write SOCKET    makes 100 frames, for who reads
 //   own-frames read SOCKET     looks at them, where they lie
 //
-// In either order. Both print `frame NUMBER INODE:OFFSET GREY` for each frame, where it lies and
-// what is in it, and at the end how many bytes had to be copied: 0.
+// In either order, within 15 seconds. Both print `frame NUMBER INODE:OFFSET GREY` for each frame,
+// where it lies and what is in it, and at the end how many bytes had to be copied: 0.
 #include <gst/app/app.h>
 #include <sys/stat.h>
 
@@ -122,7 +122,8 @@ int main(int argc, char** argv) {
                                                 "mmapsink name=link wait-for-connection=true"
                                               : "mmapsrc name=link ! appsink name=app sync=false");
   if (!pipeline) return EXIT_FAILURE;
-  g_object_set(example::find(pipeline, "link").get(), "socket-path", argv[2], nullptr);
+  g_object_set(example::find(pipeline, "link").get(), "socket-path", argv[2], "connection-timeout",
+               guint64{15 * GST_SECOND}, nullptr);
   Job job;
   const auto app = example::find(pipeline, "app");
   g_object_set(app.get(), "caps", job.caps.get(), nullptr);
