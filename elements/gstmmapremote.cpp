@@ -14,6 +14,9 @@
  * as there is one. Each begins with a key frame. Where frames are shown in another order than they
  * are decoded in, timestamps for decoding go back at such a change.
  *
+ * encodebin takes it for a profile of that preset name, "mmapremote", where its rank is raised:
+ * GST_PLUGIN_FEATURE_RANK=mmapremote:MARGINAL.
+ *
  * The mmapsink and the mmapsrc inside are children by these names, for their other properties:
  * `mmapremote mmapsink::max-buffers=2`.
  *

@@ -1,4 +1,5 @@
 // mmapremote in a pipeline: from outside it is the element that is in the server's.
+#include <gst/pbutils/pbutils.h>
 #include <gst/video/video.h>
 
 #include <atomic>
@@ -36,6 +37,19 @@ std::string active(const Pipeline& pipeline) {
   const std::string word = text;
   g_free(text);
   return word;
+}
+
+// Transfer full, or nothing.
+GstElement* find_remote(GstBin* bin) {
+  GstIterator* all = gst_bin_iterate_all_by_element_factory_name(bin, "mmapremote");
+  GValue first = G_VALUE_INIT;
+  GstElement* found = nullptr;
+  if (gst_iterator_next(all, &first) == GST_ITERATOR_OK) {
+    found = GST_ELEMENT(g_value_dup_object(&first));
+    g_value_unset(&first);
+  }
+  gst_iterator_free(all);
+  return found;
 }
 
 GstClockTime running_time(GstPad* pad, GstClockTime pts) {
@@ -279,16 +293,35 @@ TEST(what_both_say_is_said_once) {
   client.stop();
 }
 
+// Where it is asked for by name, and its rank, none, is raised to what encodebin looks at.
 TEST(encodebin_takes_it_by_its_name) {
   const Scene scene;
   const Pipeline server(server_of(scene, "jpegenc"));
   server.play();
-  // Whoever makes encoders by name.
   const Ref<GstElementFactory> factory(gst_element_factory_find("mmapremote"));
-  fail_unless(gst_element_factory_list_is_type(factory.get(), GST_ELEMENT_FACTORY_TYPE_ENCODER));
-  fail_unless_equals_int(
-      static_cast<int>(gst_plugin_feature_get_rank(GST_PLUGIN_FEATURE(factory.get()))),
-      GST_RANK_NONE);
+  auto* feature = GST_PLUGIN_FEATURE(factory.get());
+  fail_unless_equals_int(static_cast<int>(gst_plugin_feature_get_rank(feature)), GST_RANK_NONE);
+  gst_plugin_feature_set_rank(feature, GST_RANK_MARGINAL);
+
+  const Pipeline client(
+      "videotestsrc num-buffers=10 ! capsfilter name=in caps=video/x-raw,width=64,height=48 "
+      "fakesink name=end");
+  const Ref<GstCaps> jpeg(gst_caps_new_empty_simple("image/jpeg"));
+  GstEncodingVideoProfile* profile =
+      gst_encoding_video_profile_new(jpeg.get(), "mmapremote", nullptr, 0);
+  gst_encoding_profile_set_preset_name(GST_ENCODING_PROFILE(profile), "mmapremote");
+  GstElement* encode = gst_element_factory_make("encodebin", "encode");
+  g_object_set(encode, "profile", profile, nullptr);
+  gst_encoding_profile_unref(profile);
+  gst_bin_add(GST_BIN(client.get()), encode);
+  fail_unless(gst_element_link(client.element("in"), encode));
+  fail_unless(gst_element_link(encode, client.element("end")));
+  GstElement* remote = find_remote(GST_BIN(encode));
+  fail_unless(remote != nullptr);
+  g_object_set(remote, "socket-path", scene.path().c_str(), nullptr);
+  gst_object_unref(remote);
+  client.play();
+  client.wait_eos();
 }
 
 TEST(what_is_wrong_is_said) {
