@@ -124,10 +124,7 @@ Status Endpoint::may_enter(const Connection& connection) const {
 Status Endpoint::greet_client(Connection& connection, const Hello& hello, const Fd& fd) {
   if (key_.role != Role::server || connection.link || connection.region)
     return Error{Failure::protocol, "a greeting out of turn"};
-  if (hello.version != kVersion)
-    return Error{Failure::refused, "this server speaks version " + std::to_string(kVersion) +
-                                       " of the link, the client version " +
-                                       std::to_string(hello.version)};
+  if (auto good = check_version(hello); !good) return good;
   if (auto may = may_enter(connection); !may) return may;
   const Wishes own = *wishes_over(connection);  // as a server, never an error
   connection.clock_offset = clock_offset(connection.peer, hello.now);

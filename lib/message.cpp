@@ -125,6 +125,13 @@ bool may_be_mapped(Wish wish) {
 
 }  // namespace
 
+Status check_version(const Hello& hello) {
+  if (hello.version == kVersion) return ok();
+  return Error{Failure::refused, "this server speaks version " + std::to_string(kVersion) +
+                                     " of the link, the client version " +
+                                     std::to_string(hello.version)};
+}
+
 bool carries_fd(const Message& message) {
   if (const auto* hello = std::get_if<Hello>(&message))
     return may_be_mapped(hello->wishes.send) || may_be_mapped(hello->wishes.receive);

@@ -115,6 +115,8 @@ using Message =
     std::variant<Hello, Welcome, Refuse, Lanes, ArenaMade, ArenaRetired, Note, ItemBegins, Part,
                  Progress, Withdrawn, RegionFound, StatusAsk, StatusPart>;
 
+// Failure::refused for a client that speaks another version than this server.
+Status check_version(const Hello& hello);
 // Whether a message of this kind is accompanied by one descriptor.
 bool carries_fd(const Message& message);
 
