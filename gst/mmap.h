@@ -2,3 +2,4 @@
 #pragma once
 
 #include "gstmmapmemory.h"
+#include "gstmmapserver.h"

@@ -137,13 +137,12 @@ Result<Params> parse_params(std::string_view text) {
   return params;
 }
 
-std::string shortened(std::string_view text) {
-  constexpr size_t kMost = 60;
-  std::string valid = text.size() <= kMost ? std::string(text) : std::string(text.substr(0, kMost));
-  gchar* made = g_utf8_make_valid(valid.data(), static_cast<gssize>(valid.size()));
-  valid = made;
+std::string shortened(std::string_view text, size_t most) {
+  const std::string_view kept = text.substr(0, most);
+  gchar* made = g_utf8_make_valid(kept.data(), static_cast<gssize>(kept.size()));
+  std::string valid = made;
   g_free(made);
-  return text.size() <= kMost ? valid : valid + "…";
+  return text.size() <= most ? valid : valid + "…";
 }
 
 }  // namespace gstmmap

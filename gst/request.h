@@ -37,6 +37,6 @@ mmaplink::Result<Params> parse_param_lines(std::string_view text);
 mmaplink::Result<Params> parse_params(std::string_view text);
 
 // A peer's text in a message for a person: not all of a long one.
-std::string shortened(std::string_view text);
+std::string shortened(std::string_view text, size_t most = 60);
 
 }  // namespace gstmmap

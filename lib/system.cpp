@@ -5,6 +5,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -76,6 +77,10 @@ int open(const char* path, int flags) { return fails(Call::open) ? -1 : ::open(p
 
 int socket(int domain, int type) { return fails(Call::socket) ? -1 : ::socket(domain, type, 0); }
 
+int socketpair(int type, int* two) {
+  return fails(Call::socket) ? -1 : ::socketpair(AF_UNIX, type, 0, two);
+}
+
 int accept(int fd, int flags) {
   return fails(Call::accept) ? -1 : accept4(fd, nullptr, nullptr, flags);
 }
@@ -90,6 +95,10 @@ int epoll_add(int epoll, int fd, unsigned events) {
 }
 
 int eventfd() { return fails(Call::eventfd) ? -1 : ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
+
+int pidfd_open(pid_t pid) {
+  return fails(Call::pidfd) ? -1 : static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+}
 
 Result<std::thread> thread(std::function<void()> run) {
   const char* what = "starting a thread";

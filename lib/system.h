@@ -29,6 +29,7 @@ enum class Call {
   epoll_create,
   epoll_add,
   eventfd,
+  pidfd,
   thread,
 };
 inline constexpr int kCalls = static_cast<int>(Call::thread) + 1;
@@ -48,10 +49,12 @@ int collapse(void* data, size_t size);
 int seal(int fd, int seals);
 int open(const char* path, int flags);  // what is made is for nobody else (0600)
 int socket(int domain, int type);
+int socketpair(int type, int* two);  // of AF_UNIX
 int accept(int fd, int flags);
 int epoll_create();
 int epoll_add(int epoll, int fd, unsigned events);
 int eventfd();
+int pidfd_open(pid_t pid);
 Result<std::thread> thread(std::function<void()> run);
 
 }  // namespace mmaplink::sys
