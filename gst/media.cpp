@@ -55,6 +55,7 @@ std::string text_of(GstMessage* message) {
   gst_message_parse_error(message, &error, nullptr);
   std::string text = error->message;
   g_error_free(error);
+  if (text.ends_with('.')) text.pop_back();  // it becomes part of ours
   return text;
 }
 

@@ -210,6 +210,9 @@ Status Endpoint::start(Side which, const Options& options) {
     if (!any_started()) close();
     return why;
   };
+  // It was here when the other side started, and nobody else will come.
+  if (key_.given && key_.role == Role::server && connections_.empty())
+    return undo(Error{Failure::gone, "the peer on " + key_.path + " has hung up"});
   if (listener_)
     if (auto set = listener_->set_access(access()); !set) return undo(set.error());
   if (!thread_.joinable()) {
