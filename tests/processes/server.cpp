@@ -1,5 +1,6 @@
 // gst-mmap-server and its clients: each gets what an encoder of its own would give it, whatever the
 // others do, in one process and with a worker for each.
+#include <atomic>
 #include <csignal>
 
 #include "tests/processes/serving.h"
@@ -21,8 +22,8 @@ std::string frames(const std::string& pattern, int count, int rate = 30) {
   return "videotestsrc pattern=" + pattern + " num-buffers=" + std::to_string(count) +
          " ! video/x-raw,format=I420,width=160,height=120,framerate=" + std::to_string(rate) + "/1";
 }
-std::string live(const std::string& pattern) {
-  return "videotestsrc is-live=true pattern=" + pattern +
+std::string live(const std::string& pattern, int count = -1) {
+  return "videotestsrc is-live=true pattern=" + pattern + " num-buffers=" + std::to_string(count) +
          " ! video/x-raw,format=I420,width=160,height=120,framerate=100/1";
 }
 
@@ -31,6 +32,14 @@ Process::Words local(const std::string& source, const std::string& encoder) {
   Process process(watch({"--frames", "out"}, source + " ! " + encoder + " ! fakesink name=out"));
   process.wait_good();
   return process.lines("frame");
+}
+
+// By content: a live source's times are its own.
+void check_same_content(const Process::Words& wanted, const Process::Words& came) {
+  const auto content = [](const std::string& line) { return line.substr(line.rfind(' ')); };
+  fail_unless_equals_int(came.size(), wanted.size());
+  for (size_t i = 0; i < came.size(); ++i)
+    fail_unless(content(came[i]) == content(wanted[i]), "packet %zu is another", i);
 }
 
 void ends_well(Process& server) {
@@ -50,13 +59,8 @@ void is_left_alone(const Process::Words& options, Trouble trouble) {
   trouble(stage, server, good);
   good.send(SIGINT);
   good.wait_good();
-  // By content: a live source's times are its own.
-  const auto content = [](const std::string& line) { return line.substr(line.rfind(' ')); };
   const auto came = good.lines("frame");
-  const auto wanted = local(frames("ball", static_cast<int>(came.size()), 100), kQuick);
-  fail_unless_equals_int(came.size(), wanted.size());
-  for (size_t i = 0; i < came.size(); ++i)
-    fail_unless(content(came[i]) == content(wanted[i]), "packet %zu is another", i);
+  check_same_content(local(frames("ball", static_cast<int>(came.size()), 100), kQuick), came);
   ends_well(server);
 }
 
@@ -268,4 +272,114 @@ TEST(refusals_say_why) {
     one.wait_good();
     ends_well(server);
   }
+}
+
+static void check_requests(const Process::Words& more) {
+  const Stage stage;
+  Process::Words options{"--profile=h264=" + std::string(kQuick), "--profile=jpeg=jpegenc",
+                         "--default-profile=h264"};
+  options.insert(options.end(), more.begin(), more.end());
+  const std::string file = stage.path("config");
+  g_file_set_contents(file.c_str(),
+                      "[profile small]\nlaunch=x264enc threads=1 option-string=asm=0 "
+                      "speed-preset=ultrafast tune=zerolatency\n"
+                      "allow=bitrate=100..8000,key-int-max\n",
+                      -1, nullptr);
+  options.push_back("--config=" + file);
+  Process server(server_words(stage, options));
+  const auto remote = [&](const std::string& asks) {
+    return watch({"--frames", "out"}, frames("snow", 60) +
+                                          " ! mmapremote socket-path=" + stage.path() + " " + asks +
+                                          " ! fakesink name=out async=false");
+  };
+  Process standard(remote(""));
+  Process jpeg(remote("profile=jpeg"));
+  Process small(remote("profile=small params=bitrate=300,key-int-max=7"));
+  Process wrong(remote("profile=small params=bitrate=99"));
+  Process unknown(remote("profile=vp8"));
+  standard.wait_good();
+  jpeg.wait_good();
+  small.wait_good();
+  check_same_content(local(frames("snow", 60), "jpegenc"), jpeg.lines("frame"));
+  check_same_content(local(frames("snow", 60), std::string(kQuick) + " bitrate=300 key-int-max=7"),
+                     small.lines("frame"));
+  fail_unless(test::contains(wrong.wait_line("error"),
+                             "the parameter bitrate may not be 99; allowed: bitrate=100..8000, "
+                             "key-int-max"));
+  fail_unless(test::contains(unknown.wait_line("error"), "there is no profile vp8 here"));
+  ends_well(server);
+  unlink(file.c_str());
+}
+
+TEST(a_client_asks_for_what_it_wants) { check_requests({}); }
+
+TEST(a_client_asks_for_what_it_wants_of_a_worker) { check_requests({"--isolate"}); }
+
+static void check_changes(const Process::Words& more) {
+  const Stage stage;
+  Process::Words options{"--allow=bitrate=100..8000"};
+  options.insert(options.end(), more.begin(), more.end());
+  options.emplace_back(kQuick);
+  Process server(server_words(stage, options));
+  static std::atomic<gsize> size;
+  size = 0;
+  {
+    const test::Pipeline client(live("snow") +
+                                " ! mmapremote name=remote socket-path=" + stage.path() +
+                                " params=bitrate=8000 ! fakesink name=out "
+                                "async=false signal-handoffs=true");
+    g_signal_connect(client.element("out"), "handoff",
+                     G_CALLBACK(+[](GstElement*, GstBuffer* buffer, GstPad*, gpointer) {
+                       size = gst_buffer_get_size(buffer);
+                     }),
+                     nullptr);
+    client.set(GST_STATE_PLAYING);
+    fail_unless(test::becomes([] { return size > 5000; }));
+    g_object_set(client.element("remote"), "params", "bitrate=100", nullptr);
+    fail_unless(test::becomes([] { return size < 1500; }), "%zu", size.load());
+    g_object_set(client.element("remote"), "params", "bitrate=99", nullptr);
+    const auto message = client.wait(GST_MESSAGE_WARNING);
+    GError* error = nullptr;
+    gst_message_parse_warning(message.get(), &error, nullptr);
+    fail_unless(test::contains(error->message,
+                               "The parameter bitrate may not be 99; allowed: bitrate=100..8000"),
+                "%s", error->message);
+    g_error_free(error);
+  }
+  ends_well(server);
+}
+
+TEST(parameters_change_while_playing) { check_changes({}); }
+
+TEST(parameters_change_while_playing_in_a_worker) { check_changes({"--isolate"}); }
+
+// With a fallback a client loses no frame, whatever becomes of its worker.
+TEST(a_client_with_a_fallback_outlives_its_worker) {
+  const Stage stage;
+  constexpr int kCount = 1000;
+  Process server(server_words(stage, {"--isolate", kQuick}));
+  Process client(watch({"--times", "out"},
+                       live("ball", kCount) + " ! mmapremote name=remote socket-path=" +
+                           stage.path() + " fallback=\"" + kQuick +
+                           "\" ! h264parse ! avdec_h264 max-threads=1 ! fakesink name=out"));
+  for (size_t i = 1; i <= 3; ++i) {
+    client.wait_line("time", client.lines("time").size() + 50);
+    std::vector<std::string> workers;
+    fail_unless(test::becomes([&] {
+      workers = test::children_of(server.id());
+      return !workers.empty();
+    }));
+    kill(std::stoi(workers[0]), SIGKILL);
+    client.wait_line("warning", i);
+  }
+  client.wait_good();
+  const auto times = client.lines("time");
+  fail_unless_equals_int(times.size(), kCount);
+  for (size_t i = 1; i < times.size(); ++i) {
+    const auto at = [&](size_t which) {
+      return g_ascii_strtoull(times[which].c_str() + 5, nullptr, 10);
+    };
+    fail_unless_equals_uint64(at(i), at(0) + i * GST_SECOND / 100);
+  }
+  ends_well(server);
 }

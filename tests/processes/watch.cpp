@@ -130,12 +130,6 @@ int run(GstElement* pipeline) {
           g_print("warning %s\n", warning->message);
           g_error_free(warning);
         }
-        if (GST_MESSAGE_TYPE(message) == GST_MESSAGE_WARNING) {
-          GError* warning = nullptr;
-          gst_message_parse_warning(message, &warning, nullptr);
-          g_print("warning %s\n", warning->message);
-          g_error_free(warning);
-        }
         const auto ends = static_cast<GstMessageType>(GST_MESSAGE_ERROR | GST_MESSAGE_EOS);
         if ((GST_MESSAGE_TYPE(message) & ends) != 0) g_main_loop_quit(to.loop);
         return G_SOURCE_CONTINUE;
