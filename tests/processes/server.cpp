@@ -235,8 +235,10 @@ static void check_limits(const Process::Words& more) {
       test::contains(pixels.wait_line("error"), "max-pixel-rate=2000000, of which 80000 are left"));
   fail_unless_equals_int(pixels.wait(), 1);
   fail_unless(pixels.lines("frame").empty());
-  // Its memory is given back with it, and there is room for one that wants less.
-  Process less(watch({"--frames", "out"}, client_of(stage, frames("ball", 3, 4))));
+  // Its memory is given back with it, once that has gone, and there is room for one that wants
+  // less.
+  Process less(
+      watch({"--frames", "out"}, client_of(stage, frames("ball", 3, 4), "on-disconnect=none")));
   less.wait_good();
   fail_unless_equals_int(less.lines("frame").size(), 3);
   one.send(SIGINT);
@@ -265,7 +267,8 @@ TEST(refusals_say_why) {
     refused("jpeg\n\xff=1", "a request that is no valid UTF-8");
     refused("jpeg\nquality=50", "the parameter quality may not be set; allowed: qos");
     refused("h264\nqos=maybe", "the parameter qos may not be maybe, which is no value");
-    Process one(watch({"--frames", "out"}, client_of(stage, live("ball"))));
+    // Once those have gone.
+    Process one(watch({"--frames", "out"}, client_of(stage, live("ball"), "on-disconnect=none")));
     one.wait_line("frame", 5);
     refused("", "max-memory=150000000 has room for, where each is reckoned with 100000000 bytes");
     one.send(SIGINT);
