@@ -10,8 +10,8 @@ build=$(realpath "$1")
 . "$(dirname "$0")/lines.sh"
 
 readme=$docs/../README.md
-mapfile -t lines < <(grep '^gst-launch-1.0 .*mmap' "$readme")
-[ "${#lines[@]}" -eq 5 ] || { echo "README.md has ${#lines[@]} launch lines, not 5" >&2; exit 1; }
+mapfile -t lines < <(grep -E '^(gst-launch-1.0 .*mmap|gst-mmap-server --socket)' "$readme")
+[ "${#lines[@]}" -eq 7 ] || { echo "README.md has ${#lines[@]} launch lines, not 7" >&2; exit 1; }
 
 # The line as it can run here.
 fit() {
@@ -20,12 +20,17 @@ fit() {
   # Without an end of its own the sender would not stop; without a reader it would not wait.
   line=${line/videotestsrc ! mmapsink/$picture ! mmapsink wait-for-connection=true}
   line=${line//autovideosink/fakesink}
+  # It would wait for further clients.
+  line=${line/gst-mmap-server/$build/gst/tools/gst-mmap-server --idle-timeout=5}
   echo "${line//location=out.mkv/location=$work/out.mkv}"
 }
 
 pair "$(fit "${lines[0]}")" "$(fit "${lines[1]}")"
 [ -s "$work/out.mkv" ] || { echo "nothing was recorded" >&2; exit 1; }
 # What is mapped, and what goes through the socket.
-for reader in 3 4; do
+for reader in 3 6; do
   pair "$(fit "${lines[2]}")" "$(fit "${lines[reader]}")"
 done
+rm "$work/out.mkv"
+pair "$(fit "${lines[4]}")" "$(fit "${lines[5]}")"
+[ -s "$work/out.mkv" ] || { echo "nothing was recorded" >&2; exit 1; }

@@ -230,11 +230,19 @@ static void check_limits(const Process::Words& more) {
   Process server(server_words(stage, options));
   Process one(watch({"--frames", "out"}, client_of(stage, live("ball"))));
   one.wait_line("frame", 5);
-  Process pixels(watch({"--frames", "out"}, client_of(stage, live("ball"))));
+  {
+    const Asking second(stage.path());
+    const std::string told = Asking(stage.path()).refusal();
+    fail_unless(test::contains(told,
+                               "max-memory=300000000 has room for, where each is reckoned "
+                               "with 140000000 bytes"),
+                "%s", told.c_str());
+  }
+  // Once that one has gone.
+  Process pixels(watch({}, client_of(stage, live("ball"), "on-disconnect=none")));
   fail_unless(
       test::contains(pixels.wait_line("error"), "max-pixel-rate=2000000, of which 80000 are left"));
   fail_unless_equals_int(pixels.wait(), 1);
-  fail_unless(pixels.lines("frame").empty());
   // Its memory is given back with it, once that has gone, and there is room for one that wants
   // less.
   Process less(
@@ -254,7 +262,7 @@ TEST(refusals_say_why) {
   const Stage stage;
   for (const bool isolate : {false, true}) {
     Process::Words options{"--profile=h264=" + std::string(kQuick), "--profile=jpeg=jpegenc",
-                           "--allow=qos", "--client-memory=50000000", "--max-memory=150000000"};
+                           "--allow=qos"};
     if (isolate) options.emplace_back("--isolate");
     Process server(server_words(stage, options));
     const auto refused = [&](const char* request, const std::string& text) {
@@ -267,12 +275,6 @@ TEST(refusals_say_why) {
     refused("jpeg\n\xff=1", "a request that is no valid UTF-8");
     refused("jpeg\nquality=50", "the parameter quality may not be set; allowed: qos");
     refused("h264\nqos=maybe", "the parameter qos may not be maybe, which is no value");
-    // Once those have gone.
-    Process one(watch({"--frames", "out"}, client_of(stage, live("ball"), "on-disconnect=none")));
-    one.wait_line("frame", 5);
-    refused("", "max-memory=150000000 has room for, where each is reckoned with 100000000 bytes");
-    one.send(SIGINT);
-    one.wait_good();
     ends_well(server);
   }
 }
@@ -359,21 +361,16 @@ TEST(parameters_change_while_playing_in_a_worker) { check_changes({"--isolate"})
 // With a fallback a client loses no frame, whatever becomes of its worker.
 TEST(a_client_with_a_fallback_outlives_its_worker) {
   const Stage stage;
-  constexpr int kCount = 1000;
+  constexpr int kCount = 1500;
   Process server(server_words(stage, {"--isolate", kQuick}));
   Process client(watch({"--times", "out"},
                        live("ball", kCount) + " ! mmapremote name=remote socket-path=" +
                            stage.path() + " fallback=\"" + kQuick +
                            "\" ! h264parse ! avdec_h264 max-threads=1 ! fakesink name=out"));
-  for (size_t i = 1; i <= 3; ++i) {
-    client.wait_line("time", client.lines("time").size() + 50);
-    std::vector<std::string> workers;
-    fail_unless(test::becomes([&] {
-      workers = test::children_of(server.id());
-      return !workers.empty();
-    }));
-    kill(std::stoi(workers[0]), SIGKILL);
-    client.wait_line("warning", i);
+  // A worker may be there before the stream goes through it, which is no loss.
+  while (client.lines("warning").size() < 2) {
+    client.wait_line("time", client.lines("time").size() + 80);
+    for (const auto& worker : test::children_of(server.id())) kill(std::stoi(worker), SIGKILL);
   }
   client.wait_good();
   const auto times = client.lines("time");
