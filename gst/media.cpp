@@ -204,7 +204,13 @@ void Media::drain() {
 }
 
 void Media::stop() {
-  if (pipeline_ != nullptr) gst_element_set_state(pipeline_, GST_STATE_NULL);
+  if (pipeline_ == nullptr) return;
+  gst_element_set_state(pipeline_, GST_STATE_NULL);
+  // A message that was on its way there when the bus was flushed stays on it, and with it what has
+  // sent it. Now nobody sends any more.
+  GstBus* bus = gst_element_get_bus(pipeline_);
+  gst_bus_set_flushing(bus, TRUE);
+  gst_object_unref(bus);
   if (bus_source_ == nullptr) return;
   g_source_destroy(bus_source_);
   g_source_unref(std::exchange(bus_source_, nullptr));

@@ -323,30 +323,30 @@ void send_params(const Pipeline& client, const char* params) {
 TEST(parameters_change_while_playing) {
   const Scene scene;
   Serving serving(scene);
-  serving.add("h264", "x264enc tune=zerolatency", "bitrate=500..8000,key-int-max").start();
+  serving.add("balance", "videobalance", "contrast=0.5..1.5,qos").start();
   const Pipeline client(client_line(scene, "", kLive));
   client.play();
   fail_unless(comes_back(client, 2));
-  const auto bitrate = [&] {
-    guint value = 0;
-    g_object_get(serving.element("x264enc"), "bitrate", &value, nullptr);
+  const auto contrast = [&] {
+    gdouble value = 0;
+    g_object_get(serving.element("videobalance"), "contrast", &value, nullptr);
     return value;
   };
-  send_params(client, "bitrate=700");
-  fail_unless(test::becomes([&] { return bitrate() == 700; }));
+  send_params(client, "contrast=0.75");
+  fail_unless(test::becomes([&] { return contrast() == 0.75; }));
   // Also known to the client, which nothing of it harms.
   const std::pair<const char*, const char*> sins[] = {
-      {"bitrate=9000", "The parameter bitrate may not be 9000; allowed: bitrate=500..8000, "},
-      {"tune=0", "The parameter tune may not be set; allowed: bitrate=500..8000, key-int-max"},
-      {"key-int-max=9", "The parameter key-int-max can't be changed while playing; allowed: "},
+      {"contrast=1.6", "The parameter contrast may not be 1.6; allowed: contrast=0.5..1.5, qos"},
+      {"hue=0", "The parameter hue may not be set; allowed: contrast=0.5..1.5, qos"},
+      {"qos=true", "The parameter qos can't be changed while playing; allowed: "},
       {"garbage", "'garbage' in a request is not name=value"},
   };
   for (const auto& [params, text] : sins) {
     send_params(client, params);
     has(wait_warning(client), text);
   }
-  send_params(client, "bitrate=800");
-  fail_unless(test::becomes([&] { return bitrate() == 800; }));
+  send_params(client, "contrast=1.25");
+  fail_unless(test::becomes([&] { return contrast() == 1.25; }));
   fail_unless(comes_back(client, test::stat(client.element("back"), "buffers") + 2));
   fail_unless(client.errors().empty());
 }
@@ -358,6 +358,7 @@ TEST(a_drain_ends_each_stream) {
   serving.add("held", "queue min-threshold-buffers=20 max-size-buffers=50").start();
   const Pipeline client(client_line(scene, "", kLive));
   client.play();
+  serving.told(2);
   auto paused = std::make_unique<Pipeline>(client_line(scene, "", kLive));
   paused->set(GST_STATE_PAUSED);
   serving.wait_for_clients(2);
