@@ -78,7 +78,7 @@ Result<GstElement*> Media::parse(const std::string& launch) {
   return why;
 }
 
-Result<std::shared_ptr<Media>> Media::make(const Plan& plan, Fd& socket, GstElement* element,
+Result<std::shared_ptr<Media>> Media::make(const Plan& plan, const Fd& socket, GstElement* element,
                                            MayHave may_have) {
   if (element == nullptr) {
     auto parsed = parse(plan.launch);

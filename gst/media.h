@@ -39,8 +39,9 @@ class Media : public std::enable_shared_from_this<Media> {
 
   // What comes of a launch line, floating. Failure::settings with the parser's own words.
   static mmaplink::Result<GstElement*> parse(const std::string& launch);
-  // Takes the socket, and `element`, floating or not, where there is one in place of a description.
-  static mmaplink::Result<std::shared_ptr<Media>> make(const Plan& plan, mmaplink::Fd& socket,
+  // On that socket, which is prepare()'s to take. Takes `element`, floating, where there is one in
+  // place of a description.
+  static mmaplink::Result<std::shared_ptr<Media>> make(const Plan& plan, const mmaplink::Fd& socket,
                                                        GstElement* element, MayHave may_have);
   Media(const Media&) = delete;
   Media& operator=(const Media&) = delete;

@@ -216,7 +216,7 @@ run_clang_tidy() {
   fi
   # shellcheck disable=SC2016
   check "clang-tidy" 3600 bash -c '
-    printf "%s\n" {lib,gst,elements,examples}/*.cpp |
+    printf "%s\n" {lib,gst,gst/tools,elements,examples}/*.cpp |
       xargs -P "$0" -n 1 clang-tidy -p build/gcc --quiet' "$jobs"
 }
 
