@@ -142,7 +142,7 @@ class IsolatedSession final : public Session, public std::enable_shared_from_thi
   }
 
   gboolean read() {
-    std::array<char, kMostLine> bytes;
+    std::array<char, kMostLine> bytes{};
     const ssize_t got = recv(control_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) return G_SOURCE_CONTINUE;
     if (got <= 0) return G_SOURCE_REMOVE;  // it ends

@@ -201,8 +201,9 @@ int Program::run() {
 
 }  // namespace
 
+// NOLINTNEXTLINE(bugprone-exception-escape): where there is no memory it ends, as everywhere
 int main(int argc, char** argv) {
-  setlocale(LC_ALL, "");
+  setlocale(LC_ALL, "");  // NOLINT(concurrency-mt-unsafe): there is one thread
   g_set_prgname("gst-mmap-server");
   auto line = parse_command_line(argc, argv);
   if (line && line->is_answered) return 0;

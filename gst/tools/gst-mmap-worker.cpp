@@ -52,7 +52,7 @@ class Line {
   template <class Drain>
   void read(const Drain& drain) {
     std::string input;
-    std::array<char, 4096> bytes;
+    std::array<char, 4096> bytes{};
     for (ssize_t got; (got = recv(kServer, bytes.data(), bytes.size(), 0)) > 0;) {
       input.append(bytes.data(), static_cast<size_t>(got));
       for (size_t end; (end = input.find('\n')) != std::string::npos; input.erase(0, end + 1)) {

@@ -383,3 +383,13 @@ TEST(a_client_with_a_fallback_outlives_its_worker) {
   }
   ends_well(server);
 }
+
+TEST(without_a_worker_clients_are_told_so) {
+  const Stage stage;
+  Process server(server_words(stage, {"--isolate", "identity"}, {"GST_MMAP_WORKER=/none/there"}));
+  const std::string told = Asking(stage.path()).refusal();
+  fail_unless(test::contains(told, "starting the worker /none/there: "), "%s", told.c_str());
+  fail_unless(test::contains(told, "No such file or directory"), "%s", told.c_str());
+  server.wait_line("gst-mmap-server: client 1: starting the worker");
+  ends_well(server);
+}
