@@ -95,7 +95,9 @@ std::string build_params(const Params& params) {
   std::string text;
   for (const auto& [name, value] : params) {
     if (!text.empty()) text += '\n';
-    text += name + '=' + value;
+    text += name;
+    text += '=';
+    text += value;
   }
   return text;
 }
