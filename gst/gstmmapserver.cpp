@@ -1,6 +1,7 @@
 #include "gst/gstmmapserver.h"
 
 #include <string>
+#include <vector>
 
 #include "gst/server.h"
 
@@ -148,10 +149,11 @@ static void get_property(GObject* object, guint id, GValue* value, GParamSpec* s
   server.with_settings([&](const ServerSettings& settings) {
     switch (id) {
       case PROP_SOCKET_PATHS: {
-        auto* paths = g_new0(gchar*, settings.paths.size() + 1);
-        for (size_t i = 0; i < settings.paths.size(); ++i)
-          paths[i] = g_strdup(settings.paths[i].c_str());
-        g_value_take_boxed(value, paths);
+        std::vector<const gchar*> paths;
+        paths.reserve(settings.paths.size() + 1);
+        for (const auto& path : settings.paths) paths.push_back(path.c_str());
+        paths.push_back(nullptr);
+        g_value_set_boxed(value, paths.data());
         break;
       }
       case PROP_MMAP:

@@ -49,7 +49,7 @@ std::vector<std::string> words_of(const Media::Plan& plan) {
   std::vector<std::string> words{worker_path(), "--launch=" + plan.launch, "--mmap=" + plan.mmap,
                                  "--memory=" + std::to_string(plan.memory)};
   if (!plan.rules.empty()) words.push_back("--allow=" + name_of(plan.rules));
-  for (const auto& [name, value] : plan.params) words.push_back("--param=" + name + "=" + value);
+  for (const auto& param : plan.params) words.push_back("--param=" + build_params({param}));
   return words;
 }
 
@@ -105,6 +105,7 @@ class IsolatedSession final : public Session, public std::enable_shared_from_thi
   Status spawn(const Media::Plan& plan, const Fd& socket, const Fd& control) {
     const auto words = words_of(plan);
     std::vector<const gchar*> argv;
+    argv.reserve(words.size() + 1);
     for (const auto& word : words) argv.push_back(word.c_str());
     argv.push_back(nullptr);
     // Ours are for us alone.

@@ -34,6 +34,8 @@ Result<Access> access_of(const ServerSettings& settings) {
   return access;
 }
 
+void log_refused(const Error& why) { GST_WARNING("not let in: %s", why.text.c_str()); }
+
 }  // namespace
 
 // --- profiles -----------------------------------------------------------------------------------
@@ -117,7 +119,7 @@ Status Server::open() {
   reception_ = std::make_unique<Reception>();
   return reception_->start(
       settings.paths, *access, [this](Reception::Caller caller) { welcome(std::move(caller)); },
-      [](const Error& why) { GST_WARNING("not let in: %s", why.text.c_str()); });
+      log_refused);
 }
 
 void Server::close() {
