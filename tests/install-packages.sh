@@ -22,8 +22,7 @@ packages_of() {
     test)
       echo gstreamer1.0-x clang clang-tidy cppcheck gstreamer1.0-plugins-base-apps opencv-doc \
         spin valgrind bubblewrap libseccomp-dev iproute2 python3-yaml python3-gi \
-        gir1.2-gstreamer-1.0 gobject-introspection libgirepository1.0-dev xvfb
-        spin valgrind bubblewrap libseccomp-dev iproute2 python3-yaml \
+        gir1.2-gstreamer-1.0 gobject-introspection libgirepository1.0-dev xvfb \
         systemd
       ;;
     camera) echo qemu-system-x86 busybox-static kmod cpio xz-utils ;;
