@@ -276,6 +276,7 @@ static void install_signals(GstMmapServerClass* klass) {
   };
   /**
    * GstMmapServer::client-connected:
+   * @server: who
    * @client: its number, from 1 on, that no other client has meanwhile
    * @pid: of its process, 0 where that is not known
    * @uid: of its user
@@ -284,7 +285,16 @@ static void install_signals(GstMmapServerClass* klass) {
   signals[CLIENT_CONNECTED] =
       install("client-connected", G_TYPE_UINT, G_TYPE_UINT, G_TYPE_UINT, G_TYPE_STRING);
   /**
+   * GstMmapServerClass::construct:
+   * @server: who
+   * @client: a client
+   * @profile: what it asked for
+   *
+   * Returns: (transfer floating) (nullable): as handlers of the signal
+   */
+  /**
    * GstMmapServer::construct:
+   * @server: who
    * @client: a client
    * @profile: what it asked for
    *
@@ -296,18 +306,21 @@ static void install_signals(GstMmapServerClass* klass) {
       first_element, nullptr, nullptr, GST_TYPE_ELEMENT, 2, G_TYPE_UINT, G_TYPE_STRING);
   /**
    * GstMmapServer::media-constructed:
+   * @server: who
    * @client: a client
    * @pipeline: its pipeline, before it starts; the element that was constructed is in it
    */
   signals[MEDIA_CONSTRUCTED] = install("media-constructed", G_TYPE_UINT, GST_TYPE_ELEMENT);
   /**
    * GstMmapServer::client-disconnected:
+   * @server: who
    * @client: a client of which client-connected has told
    * @why: for a person
    */
   signals[CLIENT_DISCONNECTED] = install("client-disconnected", G_TYPE_UINT, G_TYPE_STRING);
   /**
    * GstMmapServer::error:
+   * @server: who
    * @client: whose pipeline had an error; it is about to end
    * @text: of the error
    */
