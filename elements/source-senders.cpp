@@ -31,6 +31,11 @@ void Source::on_connected(const std::shared_ptr<Link>& link) {
   GST_INFO_OBJECT(element_, "link with %s: receives %s (%s), sends %s (%s)",
                   mmaplink::name_and_uid(link->peer()).c_str(), word_of(modes.receive),
                   modes.receive.why.c_str(), word_of(modes.send), modes.send.why.c_str());
+  // What it sends goes inline by default; what it receives only where that can't be had.
+  if (active_.role == mmaplink::Role::client && active_.mmap == "auto" && !modes.receive.mapped)
+    GST_WARNING_OBJECT(
+        element_, "mmap=auto falls back: what comes from %s is not mapped, but %s (%s)",
+        mmaplink::name_of(link->peer()).c_str(), word_of(modes.receive), modes.receive.why.c_str());
   {
     const std::lock_guard lock(mutex_);
     connections_.push_back({link, std::nullopt});

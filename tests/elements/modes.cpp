@@ -80,6 +80,22 @@ TEST(yes_that_can_not_be_had_is_an_error_that_says_what_is_missing) {
   }
 }
 
+// A client that could not have what it would by default says so; one that asked for no more does
+// not.
+TEST(auto_falls_back_with_a_warning) {
+  for (const char* word : {"auto", "no"}) {
+    test::Warnings warnings;
+    const Scene scene;
+    const Harness sink(scene.sink("mmap=no"));
+    const Harness source(scene.src(std::string("mmap=") + word));
+    source.play();
+    sink.wait_for_clients(1);
+    fail_unless_equals_int(sink.push_number(1), GST_FLOW_OK);
+    fail_unless_equals_uint64(source.pull_number(), 1);
+    fail_unless(warnings.has("mmap=auto falls back") == (std::string(word) == "auto"));
+  }
+}
+
 // The one that changes it goes to READY; the other is connected anew.
 TEST(a_changed_mind_needs_only_a_new_link) {
   for (const bool server_changes : {true, false}) {

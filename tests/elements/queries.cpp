@@ -1,6 +1,5 @@
 // Questions and their answers, in both directions; and a peer that does not answer.
 #include <atomic>
-#include <mutex>
 #include <thread>
 
 #include "tests/elements/support.h"
@@ -35,33 +34,6 @@ void answer_with(GstPad* pad, Answer& answer) {
     return (*static_cast<Answer*>(g_object_get_qdata(G_OBJECT(at), key)))(query);
   });
 }
-
-// Warnings that are logged while it lives.
-class Warnings {
- public:
-  Warnings() {
-    gst_debug_set_threshold_for_name("mmap*", GST_LEVEL_WARNING);
-    (gst_debug_add_log_function)(log, this, nullptr);  // not the macro, which is none of C++
-  }
-  Warnings(const Warnings&) = delete;
-  Warnings& operator=(const Warnings&) = delete;
-  ~Warnings() { gst_debug_remove_log_function_by_data(this); }
-  bool has(const std::string& text) {
-    const std::lock_guard lock(mutex_);
-    return test::contains(all_, text);
-  }
-
- private:
-  static void log(GstDebugCategory*, GstDebugLevel level, const gchar*, const gchar*, gint,
-                  GObject*, GstDebugMessage* message, gpointer self) {
-    if (level > GST_LEVEL_WARNING) return;
-    auto& warnings = *static_cast<Warnings*>(self);
-    const std::lock_guard lock(warnings.mutex_);
-    warnings.all_ += gst_debug_message_get(message);
-  }
-  std::mutex mutex_;
-  std::string all_;
-};
 
 // What is said of a peer that has not answered: here it is always this process.
 std::string silence(const std::string& query) {
@@ -393,7 +365,7 @@ TEST(peer_that_does_not_answer_is_waited_for_in_vain_once) {
     fail_unless(test::becomes([&] { return release.load(); }));
     return false;
   };
-  Warnings warnings;
+  test::Warnings warnings;
   const Pair pair(scene, "query-timeout=50000000", "query-timeout=50000000");
   answer_with(pair.sink.get()->srcpad, silent);
   gint64 value = 0;
@@ -422,7 +394,7 @@ TEST(streaming_goes_on_past_a_reader_that_does_not_answer) {
     fail_unless(test::becomes([&] { return release.load(); }));
     return false;
   };
-  Warnings warnings;
+  test::Warnings warnings;
   const Pair pair(scene, "query-timeout=50000000");
   answer_with(pair.reader.get()->sinkpad, silent);
   caps_of(pair.sink);

@@ -105,6 +105,26 @@ bool becomes(const std::function<bool()>& condition) {
   return true;
 }
 
+Warnings::Warnings() {
+  gst_debug_set_threshold_for_name("mmap*", GST_LEVEL_WARNING);
+  (gst_debug_add_log_function)(log, this, nullptr);  // not the macro, which is none of C++
+}
+
+Warnings::~Warnings() { gst_debug_remove_log_function_by_data(this); }
+
+bool Warnings::has(const std::string& text) {
+  const std::lock_guard lock(mutex_);
+  return contains(all_, text);
+}
+
+void Warnings::log(GstDebugCategory*, GstDebugLevel level, const gchar*, const gchar*, gint,
+                   GObject*, GstDebugMessage* message, gpointer self) {
+  if (level > GST_LEVEL_WARNING) return;
+  auto& warnings = *static_cast<Warnings*>(self);
+  const std::lock_guard lock(warnings.mutex_);
+  warnings.all_ += gst_debug_message_get(message);
+}
+
 guint64 stat(GstElement* element, const char* field) {
   GstStructure* stats = nullptr;
   g_object_get(element, "stats", &stats, nullptr);

@@ -13,6 +13,7 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -66,6 +67,23 @@ struct Unref {
 };
 template <class T>
 using Ref = std::unique_ptr<T, Unref>;
+
+// Warnings of our elements that are logged while it lives.
+class Warnings {
+ public:
+  Warnings();
+  Warnings(const Warnings&) = delete;
+  Warnings& operator=(const Warnings&) = delete;
+  ~Warnings();
+  bool has(const std::string& text);
+
+ private:
+  static void log(GstDebugCategory* category, GstDebugLevel level, const gchar* file,
+                  const gchar* function, gint line, GObject* object, GstDebugMessage* message,
+                  gpointer self);
+  std::mutex mutex_;
+  std::string all_;
+};
 
 guint64 stat(GstElement* element, const char* field);
 std::string text_stat(GstElement* element, const char* field);
