@@ -165,8 +165,11 @@ std::vector<Case> file_cases() {
       {.name = "tags_of_flac",
        .chains = {{"filesrc location=@/song.flac", "queue", "flacparse", "flacdec"}},
        .films = {music("flacenc", "song.flac")}},
+      // A valve, as a queue lets a demuxer have no more than what is pushed; but behind a queue
+      // qtdemux, which ends with the last sample that it knows of, may end in one pipeline without
+      // saying so (GStreamer 1.22).
       {.name = "tags_of_mp4",
-       .chains = {{"filesrc location=@/song.mp4", "queue", "qtdemux", "aacparse", "avdec_aac"}},
+       .chains = {{"filesrc location=@/song.mp4", "valve", "qtdemux", "aacparse", "avdec_aac"}},
        .films = {music("avenc_aac ! aacparse ! mp4mux", "song.mp4")}},
       // With the picture as an attachment.
       {.name = "tags_of_matroska",
