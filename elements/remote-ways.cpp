@@ -22,6 +22,8 @@ constexpr auto kFirst = std::chrono::seconds(1);
 constexpr auto kTooSoon = std::chrono::seconds(1);
 // And one that has ended the stream, so that it may hang up.
 constexpr auto kEnds = std::chrono::seconds(1);
+// For one that has said that it takes no more, to hang up.
+constexpr auto kHangsUp = std::chrono::seconds(2);
 // For a fallback to give what it still has.
 constexpr auto kDrain = std::chrono::seconds(10);
 
@@ -47,11 +49,11 @@ void Remote::decide() {
 // With feed_. The far source's thread, or at the beginning the feeder.
 void Remote::go_near(const std::string& why) {
   if (const auto now = Clock::now(); now - far_since_ < kTooSoon) near_until_ = now + kTooSoon;
-  gchar* path = nullptr;
-  g_object_get(far_sink_, "socket-path", &path, nullptr);
+  GST_OBJECT_LOCK(far_sink_);
+  const std::string place = sink_in(far_sink_).settings.place();
+  GST_OBJECT_UNLOCK(far_sink_);
   GST_ELEMENT_WARNING(bin_, RESOURCE, NOT_FOUND,
-                      ("On %s %s: going on with fallback.", path, why.c_str()), (nullptr));
-  g_free(path);
+                      ("On %s %s: going on with fallback.", place.c_str(), why.c_str()), (nullptr));
   near_flow_ = start_fallback() ? GST_FLOW_OK : GST_FLOW_ERROR;
   way_ = Way::near;
   flush_behind();
@@ -185,9 +187,37 @@ void Remote::lost(const std::string& why) {
 
 // Likewise. A server that is told to stop ends its streams, and hangs up later.
 void Remote::ended_there() {
-  sink_in(far_sink_).give_up();
+  constexpr auto kWhy = "the server has ended the stream";
+  sink_in(far_sink_).give_up();  // before who feeds it is waited for
+  const std::lock_guard feeding(feed_);
   near_until_ = Clock::now() + kEnds;
-  lost("the server has ended the stream");
+  {
+    const std::lock_guard lock(mutex_);
+    why_lost_ = kWhy;
+    far_ended_ = true;
+  }
+  if (way_ == Way::far && !flushes()) go_near(kWhy);
+}
+
+// With feed_, by the feeder, where the far way takes no more: until all that came back is known,
+// and the fallback has got the rest. False where that is for nothing, since all is flushed.
+bool Remote::wait_for_near(std::unique_lock<std::recursive_mutex>& feeding) {
+  const auto is_over = [this] { return !far_waits_ || flushing_ || stopped_; };
+  std::unique_lock lock(mutex_);
+  if (!is_over() && !why_lost_.empty()) {
+    const std::string why = why_lost_;
+    lock.unlock();
+    go_near(why);
+    return true;
+  }
+  feeding.unlock();
+  if (!changed_.wait_for(lock, kHangsUp, is_over)) {
+    lock.unlock();
+    sink_in(far_sink_).give_up();
+    lock.lock();
+    changed_.wait(lock, is_over);
+  }
+  return !flushing_ && !stopped_;
 }
 
 }  // namespace gstmmap

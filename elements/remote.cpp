@@ -116,7 +116,7 @@ mmaplink::Status Remote::open(const std::string& description) {
   gst_pad_link_full(out.get(), near_.out.get(), GST_PAD_LINK_CHECK_NOTHING);
   gst_element_set_state(made, GST_STATE_READY);
   fallback_ = made;
-  sink_in(far_sink_).hold_off();
+  sink_in(far_sink_).hold_off(true);
   source_in(far_source_).on_lost([this](const Error& why) { lost(why.text); });
   for (GstElement* element : {far_sink_, far_source_})
     gst_util_set_object_arg(G_OBJECT(element), "on-disconnect", "none");
@@ -125,6 +125,9 @@ mmaplink::Status Remote::open(const std::string& description) {
 
 void Remote::close() {
   if (fallback_ == nullptr) return;
+  // There may be none the next time.
+  sink_in(far_sink_).hold_off(false);
+  source_in(far_source_).on_lost(nullptr);
   gst_element_set_state(fallback_, GST_STATE_NULL);
   gst_bin_remove(bin_, std::exchange(fallback_, nullptr));
 }
@@ -176,17 +179,8 @@ GstFlowReturn Remote::chain(GstBuffer* buffer) {
   }
   const GstFlowReturn flow = gst_pad_push(far_.in.get(), buffer);
   if (flow != GST_FLOW_CUSTOM_ERROR) return flow;
-  // It is among what the fallback gets, as soon as all that came back is known.
-  std::unique_lock lock(mutex_);
-  if (!why_lost_.empty()) {
-    const std::string why = why_lost_;
-    lock.unlock();
-    go_near(why);
-    return GST_FLOW_OK;
-  }
-  feeding.unlock();
-  changed_.wait(lock, [this] { return !far_waits_ || flushing_ || stopped_; });
-  return flushing_ || stopped_ ? GST_FLOW_FLUSHING : GST_FLOW_OK;
+  // It is among what the fallback gets.
+  return wait_for_near(feeding) ? GST_FLOW_OK : GST_FLOW_FLUSHING;
 }
 
 void Remote::try_far() {
@@ -256,15 +250,17 @@ bool Remote::feed_event(GstEvent* event) {
   if (!has_fallback() || !GST_EVENT_IS_SERIALIZED(event))
     return gst_pad_push_event(path().in.get(), event);
   decide();
-  const std::lock_guard feeding(feed_);
-  if (GST_EVENT_TYPE(event) == GST_EVENT_EOS) {
+  std::unique_lock feeding(feed_);
+  const bool is_eos = GST_EVENT_TYPE(event) == GST_EVENT_EOS;
+  if (is_eos) {
     const std::lock_guard lock(mutex_);
-    eos_in_ = true;
+    eos_in_ = far_waits_ = true;
   }
   const bool is_sticky = GST_EVENT_IS_STICKY(event);
   const bool good = gst_pad_push_event(path().in.get(), event);
   // Of a link that is lost now: it is told to the fallback.
-  return good || (way_ == Way::far && is_sticky && sink_in(far_sink_).is_held_off());
+  const bool is_lost = way_ == Way::far && is_sticky && sink_in(far_sink_).is_held_off();
+  return is_lost && is_eos ? wait_for_near(feeding) : good || is_lost;
 }
 
 bool Remote::feed_query(GstQuery* query) {
@@ -310,12 +306,16 @@ bool Remote::come_event(Way from, GstEvent* event) {
       gst_event_unref(event);
       return true;
     }
-    if (from == Way::far) far_ended_ = true;
     if (from == Way::far && !eos_in_) {
       lock.unlock();
       gst_event_unref(event);
       ended_there();
       return true;
+    }
+    if (from == Way::far) {
+      far_ended_ = true;
+      far_waits_ = false;
+      changed_.notify_all();
     }
   }
   if (from == Way::far && GST_EVENT_TYPE(event) == GST_EVENT_FLUSH_START) {

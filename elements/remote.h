@@ -81,6 +81,7 @@ class Remote {
   void try_far();
   void go_far();
   void go_near(const std::string& why);
+  bool wait_for_near(std::unique_lock<std::recursive_mutex>& feeding);
   bool start_fallback();
   void stop_fallback();
   void drain_fallback();
@@ -116,11 +117,11 @@ class Remote {
   bool decided_ = false;
   bool stopped_ = true;
   bool flushing_ = false;
-  bool far_waits_ = false;  // the far way takes nothing, and the near one is not there yet
+  bool far_waits_ = false;  // what has gone far may have to go near, which is not there yet
   guint32 not_flushed_ = GST_SEQNUM_INVALID;  // a flush that has gone far and not come back
   std::string why_lost_;    // the link that was fed, and all that came over it is delivered
   bool eos_in_ = false;     // has gone in
-  bool far_ended_ = false;  // its source has, with an EOS of its own
+  bool far_ended_ = false;  // its source has, and its thread does not wait for the feeder any more
   bool draining_ = false;
   bool drained_ = false;
 };

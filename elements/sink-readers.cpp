@@ -193,6 +193,7 @@ bool Sink::take_flow(const std::shared_ptr<Link>& link, Reader& reader,
     return true;
   }
   bool said = false;
+  if (holds_off_) held_off_ = true;  // before who waits for the end of the stream goes on
   {
     const std::lock_guard lock(mutex_);
     said = ended_ == GST_FLOW_ERROR;
@@ -201,11 +202,7 @@ bool Sink::take_flow(const std::shared_ptr<Link>& link, Reader& reader,
   }
   // Whoever waits for it to read would wait for ever.
   sender_->leave(*link);
-  if (holds_off_) {
-    // It ends, and so will the link.
-    held_off_ = true;
-    return true;
-  }
+  if (holds_off_) return true;  // it ends, and so will the link
   if (flow->flow != GST_FLOW_EOS && !said)
     post_error(element(),
                Error{Failure::refused, "the pipeline of the server on " + active_.place() +

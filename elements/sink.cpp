@@ -232,7 +232,7 @@ bool Sink::has_ready_server() const {
          (endpoint_->is_started(Side::src) && now.front()->link->peer_lanes().sends);
 }
 
-void Sink::hold_off() { holds_off_ = true; }
+void Sink::hold_off(bool whether) { holds_off_ = whether; }
 
 void Sink::give_up() {
   held_off_ = true;

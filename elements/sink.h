@@ -62,7 +62,7 @@ class Sink final : public mmaplink::EndpointUser {
   // For who has something else to do while there is no server: nothing waits for one then, and
   // buffers are GST_FLOW_CUSTOM_ERROR. A link that ends is not followed by another before go_on().
   // As a client, before start().
-  void hold_off();
+  void hold_off(bool whether);
   // Likewise, where a server has no more to give: hangs up on it.
   void give_up();
   // Whether there is a server that is ready, as soon as there is or at that time. The streaming

@@ -377,3 +377,95 @@ TEST(seeks_while_the_server_comes_and_goes) {
   }
   client.stop();
 }
+
+// Whose fallback is drained just then.
+TEST(a_server_may_end_as_the_stream_turns_to_it) {
+  const Scene scene;
+  const Pipeline client(kLivePictures + remote(scene, "fallback=\"identity name=near\"") +
+                        "fakesink name=end async=false");
+  const Seen seen(client.element("end"), "sink");
+  client.play();
+  seen.wait_buffers(5);
+  struct Drain {
+    std::atomic<bool> begins{false}, may_end{false};
+  } drain;
+  const Ref<GstPad> near(gst_element_get_static_pad(client.element("near"), "src"));
+  const gulong probe = gst_pad_add_probe(
+      near.get(), GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM,
+      [](GstPad*, GstPadProbeInfo* info, gpointer data) {
+        auto& now = *static_cast<Drain*>(data);
+        if (GST_EVENT_TYPE(GST_PAD_PROBE_INFO_EVENT(info)) != GST_EVENT_EOS)
+          return GST_PAD_PROBE_OK;
+        now.begins = true;
+        becomes([&] { return now.may_end.load(); });
+        return GST_PAD_PROBE_OK;
+      },
+      &drain, nullptr);
+  const Pipeline server(server_of(scene, "identity"));
+  std::atomic<bool> hung_up{false};
+  g_signal_connect(server.element("in"), "client-disconnected",
+                   G_CALLBACK(+[](GstElement*, guint, guint, gpointer flag) {
+                     *static_cast<std::atomic<bool>*>(flag) = true;
+                   }),
+                   &hung_up);
+  server.play();
+  fail_unless(becomes([&] { return drain.begins.load(); }));
+  gst_element_send_event(server.get(), gst_event_new_eos());
+  fail_unless(becomes([&] { return hung_up.load(); }));
+  drain.may_end = true;
+  seen.wait_buffers(30);
+  fail_unless_equals_string(active(client).c_str(), "fallback");
+  gst_pad_remove_probe(near.get(), probe);
+  client.stop();
+}
+
+// What is inside has been told of a fallback, which is gone.
+TEST(a_fallback_can_be_taken_away) {
+  const Scene scene;
+  const Pipeline server(server_of(scene, "identity"));
+  const Pipeline client(kLivePictures + remote(scene, "fallback=identity") +
+                        "fakesink name=end async=false");
+  const Seen seen(client.element("end"), "sink");
+  server.play();
+  client.play();
+  seen.wait_buffers(5);
+  client.set(GST_STATE_NULL);
+  g_object_set(client.element("remote"), "fallback", "", nullptr);
+  client.play();
+  seen.wait_buffers(5);
+  client.stop();
+  fail_unless(client.errors().empty());
+}
+
+// As after an error of its own, but its last word never comes, and it does not hang up either.
+static void check_silent_server(const std::string& source, bool ends) {
+  const Scene scene;
+  const Pipeline server(server_of(scene, "identity name=broken error-after=20"));
+  const Ref<GstPad> out(gst_element_get_static_pad(server.element("broken"), "src"));
+  gst_pad_add_probe(
+      out.get(), GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM,
+      [](GstPad*, GstPadProbeInfo* info, gpointer) {
+        return GST_EVENT_TYPE(GST_PAD_PROBE_INFO_EVENT(info)) == GST_EVENT_EOS ? GST_PAD_PROBE_DROP
+                                                                               : GST_PAD_PROBE_OK;
+      },
+      nullptr, nullptr);
+  const Pipeline client(source + remote(scene, "fallback=identity") +
+                        "fakesink name=end async=false");
+  const Seen seen(client.element("end"), "sink");
+  server.play();
+  client.play();
+  if (ends)
+    client.wait_eos();
+  else
+    seen.wait_buffers(40);
+  fail_unless_equals_string(active(client).c_str(), "fallback");
+  client.stop();
+}
+
+TEST(a_server_that_takes_no_more_is_hung_up_on) { check_silent_server(kLivePictures, false); }
+
+TEST(the_end_of_the_stream_does_not_wait_for_a_silent_server) {
+  check_silent_server(
+      "videotestsrc num-buffers=20 ! video/x-raw,format=I420,width=64,height=48,framerate=100/1 ! ",
+      true);
+}
