@@ -32,6 +32,14 @@ size_t character_size(std::string_view text) {
   return size;
 }
 
+// Of one that a terminal may take for an order, U+0080 to U+009F among them.
+void put_code(std::string& to, unsigned char c) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  to += "\\u00";
+  to += kDigits[c >> 4];
+  to += kDigits[c & 15];
+}
+
 void put_quoted(std::string& to, std::string_view text) {
   to += '"';
   while (!text.empty()) {
@@ -43,10 +51,9 @@ void put_quoted(std::string& to, std::string_view text) {
       to += '\\';
       to += text[0];
     } else if (c < 0x20 || c == 0x7f) {
-      constexpr std::string_view kDigits = "0123456789abcdef";
-      to += "\\u00";
-      to += kDigits[c >> 4];
-      to += kDigits[c & 15];
+      put_code(to, c);
+    } else if (c == 0xc2 && static_cast<unsigned char>(text[1]) < 0xa0) {
+      put_code(to, static_cast<unsigned char>(text[1]));
     } else {
       to += text.substr(0, size);
     }

@@ -140,7 +140,7 @@ std::unique_ptr<Options> parse(int& argc, char**& argv) {
       context,
       "Shows the links of servers that have monitor=true: of these sockets, and of the sockets in\n"
       "these directories and one level below; else in $XDG_RUNTIME_DIR, /run and /tmp. Whatever\n"
-      "listens on a socket there is asked once.");
+      "listens on a socket there is asked.");
   g_option_context_add_main_entries(context, entries, nullptr);
   GError* error = nullptr;
   const bool parsed = g_option_context_parse(context, &argc, &argv, &error) != FALSE;

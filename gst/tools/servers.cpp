@@ -51,7 +51,8 @@ void Servers::look_into(const std::string& directory, int depth, std::vector<Ask
     struct stat st {};
     if (lstat(path.c_str(), &st) != 0) continue;
     if (S_ISDIR(st.st_mode) && depth > 0) look_into(path, depth - 1, found);
-    const std::pair file(st.st_dev, st.st_ino);
+    const File file{st.st_dev, st.st_ino, static_cast<uint64_t>(st.st_ctim.tv_sec),
+                    static_cast<uint64_t>(st.st_ctim.tv_nsec)};
     if (S_ISSOCK(st.st_mode) && !others_.contains(file)) found.push_back({{path}, false, file});
   }
 }

@@ -3,12 +3,11 @@
 // One thread asks; others of its own help it, and have ended when it returns.
 #pragma once
 
-#include <sys/types.h>
-
+#include <array>
 #include <chrono>
+#include <cstdint>
 #include <set>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "lib/json_line.h"
@@ -28,14 +27,16 @@ class Servers {
   // is of interest, of a path why it does not, too.
   explicit Servers(std::vector<std::string> places);
 
-  // In the order of their paths. Takes twice `patience` at the most, as a rule.
+  // In the order of their paths. Takes `patience` for each 16 that are silent.
   std::vector<Server> ask(std::chrono::milliseconds patience);
 
  private:
+  // Device, inode, and when that was changed: inodes are used again.
+  using File = std::array<uint64_t, 4>;
   struct Asked {
     Server server;
     bool was_named = false;
-    std::pair<dev_t, ino_t> file = {};
+    File file = {};
     bool is_ours = false;  // of this protocol, whatever it said
   };
   void look_into(const std::string& directory, int depth, std::vector<Asked>& found) const;
@@ -44,7 +45,7 @@ class Servers {
 
   std::vector<std::string> places_;
   const bool are_usual_;
-  std::set<std::pair<dev_t, ino_t>> others_;  // that speak something else, and are left alone
+  std::set<File> others_;  // that speak something else, and are left alone
 };
 
 }  // namespace mmaptop

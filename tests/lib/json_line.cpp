@@ -17,6 +17,8 @@ void texts_are_escaped() {
   check_same(JsonLine().text("a", "x").number("b", ~uint64_t{0}).line(),
              R"({"a":"x","b":18446744073709551615})");
   check_same(quoted("\"\\\n\x1b[2J\x7f"), R"({"a":"\"\\\u000a\u001b[2J\u007f"})");
+  // An order to a terminal, as a character of its own.
+  check_same(quoted("\xc2\x80\xc2\x9b\xc2\xa0"), "{\"a\":\"\\u0080\\u009b\xc2\xa0\"}");
   check_same(quoted(std::string("\0", 1)), R"({"a":"\u0000"})");
   check_same(quoted("é€𝄞"), R"({"a":"é€𝄞"})");
 }
