@@ -12,7 +12,8 @@
  * gone: from the first frame whose packet has not come back, so none is lost and none comes twice,
  * where a packet is made of each frame. It is the server's again, from the next frame on, as soon
  * as there is one. Each begins with a key frame. Where frames are shown in another order than they
- * are decoded in, timestamps for decoding go back at such a change.
+ * are decoded in, timestamps for decoding go back at such a change. A server that is there but
+ * stands still is waited for, unless `mmapsink::peer-timeout` is set.
  *
  * encodebin takes it for a profile of that preset name, "mmapremote", where its rank is raised:
  * GST_PLUGIN_FEATURE_RANK=mmapremote:MARGINAL.

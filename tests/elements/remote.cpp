@@ -469,3 +469,22 @@ TEST(the_end_of_the_stream_does_not_wait_for_a_silent_server) {
       "videotestsrc num-buffers=20 ! video/x-raw,format=I420,width=64,height=48,framerate=100/1 ! ",
       true);
 }
+
+// As one that is stopped: it neither takes nor gives, and does not hang up.
+TEST(a_server_that_stands_still_is_left_after_peer_timeout) {
+  const Scene scene;
+  const Pipeline server(server_of(scene, "identity"));
+  const Pipeline client(kLivePictures + remote(scene, "fallback=identity") +
+                        "fakesink name=end async=false");
+  // Not in the launch line, whose parser keeps a reference of the child (GStreamer 1.22).
+  g_object_set(client.element("mmapsink"), "peer-timeout", 300 * GST_MSECOND, nullptr);
+  const Seen seen(client.element("end"), "sink");
+  server.play();
+  client.play();
+  seen.wait_buffers(30);
+  fail_unless_equals_string(active(client).c_str(), "server");
+  server.set(GST_STATE_PAUSED);
+  fail_unless(becomes([&] { return active(client) == "fallback"; }));
+  seen.wait_buffers(30);
+  client.stop();
+}
