@@ -260,8 +260,9 @@ static void install_properties(GObjectClass* object) {
       object, PROP_FALLBACK,
       g_param_spec_string("fallback", "Fallback",
                           "Elements that do the work while there is no server, as a launch line, "
-                          "such as \"x264enc tune=zerolatency\" (default: none; on-disconnect is "
-                          "nothing to it; to be set in NULL)",
+                          "such as \"x264enc tune=zerolatency\" (default: none; "
+                          "on-disconnect is nothing to it, connection-timeout an error; to be set "
+                          "in NULL)",
                           "",
                           static_cast<GParamFlags>(G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS)));
   g_object_class_install_property(

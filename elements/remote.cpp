@@ -92,6 +92,11 @@ Remote::Pad Remote::inner_pad(const char* name, Way way, GstPadDirection directi
 
 mmaplink::Status Remote::open(const std::string& description) {
   if (description.empty()) return mmaplink::ok();
+  guint64 timeout = GST_CLOCK_TIME_NONE;
+  g_object_get(far_sink_, "connection-timeout", &timeout, nullptr);
+  if (timeout != GST_CLOCK_TIME_NONE)
+    return Error{Failure::settings,
+                 "connection-timeout is nothing to one that has a fallback: leave one of them out"};
   GError* error = nullptr;
   GstElement* made = gst_parse_bin_from_description_full(description.c_str(), TRUE, nullptr,
                                                          GST_PARSE_FLAG_FATAL_ERRORS, &error);
@@ -114,8 +119,11 @@ mmaplink::Status Remote::open(const std::string& description) {
   gst_bin_add(bin_, made);
   gst_pad_link_full(near_.in.get(), in.get(), GST_PAD_LINK_CHECK_NOTHING);
   gst_pad_link_full(out.get(), near_.out.get(), GST_PAD_LINK_CHECK_NOTHING);
-  gst_element_set_state(made, GST_STATE_READY);
   fallback_ = made;
+  if (gst_element_set_state(made, GST_STATE_READY) == GST_STATE_CHANGE_FAILURE) {
+    close();
+    return Error{Failure::settings, "in fallback=" + description + ": it can't be started"};
+  }
   sink_in(far_sink_).hold_off(true);
   source_in(far_source_).on_lost([this](const Error& why) { lost(why.text); });
   for (GstElement* element : {far_sink_, far_source_})

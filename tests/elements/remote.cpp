@@ -335,6 +335,7 @@ TEST(what_is_wrong_is_said) {
            Wrong{"params=bitrate", "'bitrate' in a request is not name=value"},
            Wrong{"mmap=maybe", "mmap=maybe"},
            Wrong{"connection-timeout=1", "within connection-timeout"},
+           Wrong{"connection-timeout=1 fallback=identity", "is nothing to one that has a fallback"},
        }) {
     const Scene scene;
     const Pipeline client(kPictures + remote(scene, properties) + "fakesink");
