@@ -102,7 +102,7 @@ Result<Wishes> Endpoint::wishes_over(const Connection& connection) const {
 
 Status Endpoint::may_enter(const Connection& connection) const {
   // Who has given us the socket answers for its other end, but for those that are listed.
-  if (const Access rules = access(); !key_.given || rules.uids)
+  if (const Access rules = access_of_clients(); !key_.given || rules.uids)
     if (auto may = may_connect(rules, connection.peer); !may) return may;
   // A source reads one stream: an endpoint that has one serves one client.
   if (side(Side::src).user != nullptr)
@@ -164,7 +164,7 @@ Status Endpoint::tell_status(Connection& connection, const StatusAsk& ask) {
   if (key_.role != Role::server || connection.link || connection.region)
     return Error{Failure::protocol, "a greeting out of turn"};
   connection.asks_status = true;
-  if (auto may = may_connect(access(), connection.peer); !may) return may;
+  if (auto may = may_connect(access_of_clients(), connection.peer); !may) return may;
   if (auto same = check_status_version(ask.version); !same) return same;
   if (std::none_of(users_.begin(), users_.end(),
                    [](const User& user) { return user.started && user.options.monitor; }))

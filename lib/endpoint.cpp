@@ -186,6 +186,10 @@ Access Endpoint::access() const {
   return merged(users_[0].options.access, users_[1].options.access);
 }
 
+Access Endpoint::access_of_clients() const {
+  return listener_ ? listener_->access_of(access()) : access();
+}
+
 void Endpoint::close() {
   connections_.clear();
   listener_.reset();

@@ -149,6 +149,7 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   Status watch(int fd);
   void watch_again(int fd, uint32_t events);
   Access access() const;
+  Access access_of_clients() const;
   std::shared_ptr<Channel> make_channel(Fd socket);
   Deadline next_deadline();
   void check_deadlines();

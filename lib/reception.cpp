@@ -144,13 +144,12 @@ void Reception::accept_clients(Door& door) {
     }
     if (!*socket) return;
     said_full_ = false;
-    if (auto admitted = admit(std::move(*socket), door.path); !admitted)
-      on_refused_(admitted.error());
+    if (auto admitted = admit(std::move(*socket), door); !admitted) on_refused_(admitted.error());
     make_room();
   }
 }
 
-Status Reception::admit(Fd socket, const std::string& path) {
+Status Reception::admit(Fd socket, const Door& door) {
   auto peer = peer_of(socket);
   if (!peer) return peer.error();
   const int fd = socket.get();
@@ -161,7 +160,8 @@ Status Reception::admit(Fd socket, const std::string& path) {
   guest.goes_on = set_peek_offset(socket, 0);
   guest.socket = std::move(socket);
   guest.peer = *peer;
-  guest.path = path;
+  guest.path = door.path;
+  guest.access = door.listener.access_of(access_);
   guest.greets_by = Clock::now() + kGreeting;
   guests_.emplace(fd, std::move(guest));
   return ok();
@@ -196,7 +196,7 @@ void Reception::serve(int fd) {
   Guest guest = take(found);
   if (!hello) return turn_away(std::move(guest), hello.error());
   if (auto good = check_version(**hello); !good) return turn_away(std::move(guest), good.error());
-  if (auto may = may_connect(access_, guest.peer); !may)
+  if (auto may = may_connect(guest.access, guest.peer); !may)
     return turn_away(std::move(guest), may.error());
   set_peek_offset(guest.socket, -1);
   on_caller_({std::move(guest.socket), guest.peer, guest.path, std::move((*hello)->request)});

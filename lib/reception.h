@@ -57,6 +57,7 @@ class Reception {
     Fd socket;
     Peer peer;
     std::string path;
+    Access access;                // of that path
     std::vector<std::byte> seen;  // of its greeting
     bool goes_on = false;         // looking does, where it had stopped; else from the beginning
     Deadline greets_by = Deadline::max();
@@ -72,7 +73,7 @@ class Reception {
   int next_timeout() const;
   void check_deadlines();
   void accept_clients(Door& door);
-  Status admit(Fd socket, const std::string& path);
+  Status admit(Fd socket, const Door& door);
   void make_room();
   void serve(int fd);
   void turn_away(Guest guest, const Error& why);

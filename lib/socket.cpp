@@ -168,6 +168,14 @@ Status Listener::set_access(const Access& access) const {
   return ok();
 }
 
+Access Listener::access_of(Access asked) const {
+  struct stat st {};
+  if (made_ || is_vsock(path_) || lstat(path_.c_str(), &st) != 0) return asked;
+  asked.mode = st.st_mode & 0777;
+  asked.group.reset();
+  return asked;
+}
+
 Listener::~Listener() {
   if (!fd_ || !made_) return;
   struct stat st {};

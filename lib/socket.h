@@ -32,6 +32,8 @@ class Listener {
   int fd() const { return fd_.get(); }
   // Another mode or group than before. Of one that was passed to us its maker decides.
   Status set_access(const Access& access) const;
+  // Who may come: of one that was passed to us its file says it, in place of mode and group.
+  Access access_of(Access asked) const;
   // No descriptor when nobody waits any more.
   Result<Fd> accept();
 

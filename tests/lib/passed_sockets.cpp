@@ -63,6 +63,23 @@ void one_that_was_passed_is_used_and_left() {
   g_assert_cmpint(st.st_mode & 0777, ==, 0640);
 }
 
+// Whatever the server's own mode and group would say.
+void whom_its_file_lets_in_may_come() {
+  const TempDir directory;
+  const std::string path = directory.path("enc");
+  const Fd socket = bound(path, SOCK_STREAM, true);
+  const auto lets_in = [&](mode_t mode, const Access& own) {
+    chmod(path.c_str(), mode);
+    return started_with(socket, "1", true, [&] {
+      const auto listener = must(Listener::open(path, own));
+      return static_cast<bool>(may_connect(listener.access_of(own), Peer{1, geteuid() + 1}));
+    });
+  };
+  g_assert_true(lets_in(0660, {}));
+  g_assert_false(lets_in(0600, {.mode = 0666, .group = getegid(), .uids = {}}));
+  g_assert_false(lets_in(0666, {.mode = 0666, .group = {}, .uids = {{geteuid()}}}));
+}
+
 void it_is_known_by_another_name_of_its_path() {
   const TempDir directory;
   const Fd socket = bound(directory.path("enc"), SOCK_STREAM, true);
@@ -114,6 +131,7 @@ int main(int argc, char** argv) {
   using namespace mmaplink::test;
   return run_all(argc, argv,
                  {{"/passed/used", one_that_was_passed_is_used_and_left},
+                  {"/passed/whom-its-file-lets-in", whom_its_file_lets_in_may_come},
                   {"/passed/other-name", it_is_known_by_another_name_of_its_path},
                   {"/passed/of-others", what_was_passed_to_others_is_none_of_ours},
                   {"/passed/wrong", one_that_does_not_listen_is_an_error},
