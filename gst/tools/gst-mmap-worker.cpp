@@ -88,12 +88,13 @@ struct Words {
 
 std::optional<Media::Plan> plan_of(int argc, char** argv) {
   static Words words;
+  // As file names: these are taken as they are, in whatever locale this runs.
   const GOptionEntry entries[] = {
-      {"launch", 0, 0, G_OPTION_ARG_STRING, &words.launch, nullptr, nullptr},
-      {"mmap", 0, 0, G_OPTION_ARG_STRING, &words.mmap, nullptr, nullptr},
+      {"launch", 0, 0, G_OPTION_ARG_FILENAME, &words.launch, nullptr, nullptr},
+      {"mmap", 0, 0, G_OPTION_ARG_FILENAME, &words.mmap, nullptr, nullptr},
       {"memory", 0, 0, G_OPTION_ARG_INT64, &words.memory, nullptr, nullptr},
-      {"allow", 0, 0, G_OPTION_ARG_STRING, &words.allow, nullptr, nullptr},
-      {"param", 0, 0, G_OPTION_ARG_STRING_ARRAY, &words.params, nullptr, nullptr},
+      {"allow", 0, 0, G_OPTION_ARG_FILENAME, &words.allow, nullptr, nullptr},
+      {"param", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &words.params, nullptr, nullptr},
       {nullptr, 0, 0, G_OPTION_ARG_NONE, nullptr, nullptr, nullptr}};
   GOptionContext* context = g_option_context_new("- started by gst-mmap-server --isolate");
   g_option_context_add_main_entries(context, entries, nullptr);
@@ -112,6 +113,26 @@ std::optional<Media::Plan> plan_of(int argc, char** argv) {
   }
   return plan;
 }
+
+// A pipeline that does not play yet would forget that it is to end.
+class Draining {
+ public:
+  void drain(Media& media) {
+    const std::lock_guard lock(mutex_);
+    wanted_ = true;
+    if (plays_) media.drain();
+  }
+  void plays(Media& media) {
+    const std::lock_guard lock(mutex_);
+    plays_ = true;
+    if (wanted_) media.drain();
+  }
+
+ private:
+  std::mutex mutex_;
+  bool wanted_ = false;
+  bool plays_ = false;
+};
 
 Status begin(Media& media, Fd& socket) {
   if (auto prepared = media.prepare(socket); !prepared) return prepared;
@@ -141,12 +162,13 @@ int main(int argc, char** argv) {
   if (!made) return fail(line, std::move(socket), made.error().text);
   const auto media = *made;
   GMainLoop* loop = g_main_loop_new(nullptr, FALSE);
+  Draining draining;
   auto reader = mmaplink::sys::thread([&] {
-    line.read([&] { media->drain(); });
+    line.read([&] { draining.drain(*media); });
     // Whatever the pipeline does, this process ends with its server.
     alarm(kEnd);
-    g_main_context_invoke(
-        nullptr,
+    // Not at once, by this thread: a loop that does not run yet would not see that it is to quit.
+    g_idle_add(
         [](gpointer to_quit) -> gboolean {
           g_main_loop_quit(static_cast<GMainLoop*>(to_quit));
           return G_SOURCE_REMOVE;
@@ -164,6 +186,7 @@ int main(int argc, char** argv) {
       if (event == Media::Event::error) line.say("error " + text);
       g_main_loop_quit(loop);
     });
+    draining.plays(*media);
     g_main_loop_run(loop);
   }
   alarm(kEnd);

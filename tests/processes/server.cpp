@@ -384,6 +384,21 @@ TEST(a_client_with_a_fallback_outlives_its_worker) {
   ends_well(server);
 }
 
+// Also before its pipeline is there, and with text that is none of its locale.
+TEST(a_worker_whose_server_has_gone_ends) {
+  const std::string starter =
+      "import os, socket, sys\n"
+      "client, ours = socket.socketpair()\n"
+      "server, theirs = socket.socketpair()\n"
+      "server.shutdown(socket.SHUT_RDWR)\n"
+      "high = [os.dup2(s.fileno(), 20 + i) for i, s in enumerate((ours, theirs, client))]\n"
+      "for i in range(2): os.dup2(high[i], 3 + i)\n"
+      "os.execv(sys.argv[1], sys.argv[1:])\n";
+  Process worker({"env", "LC_ALL=C", "python3", "-c", starter, g_getenv("GST_MMAP_WORKER"),
+                  "--launch=identity name=é", "--mmap=yes", "--memory=1000000"});
+  worker.wait_good();
+}
+
 TEST(without_a_worker_clients_are_told_so) {
   const Stage stage;
   Process server(server_words(stage, {"--isolate", "identity"}, {"GST_MMAP_WORKER=/none/there"}));
