@@ -142,9 +142,15 @@ Result<Params> parse_params(std::string_view text) {
 std::string shortened(std::string_view text, size_t most) {
   const std::string_view kept = text.substr(0, most);
   gchar* made = g_utf8_make_valid(kept.data(), static_cast<gssize>(kept.size()));
-  std::string valid = made;
+  std::string shown;
+  for (const gchar* at = made; *at != '\0'; at = g_utf8_next_char(at)) {
+    if (g_unichar_iscntrl(g_utf8_get_char(at)))
+      shown += '?';
+    else
+      shown.append(at, static_cast<const gchar*>(g_utf8_next_char(at)));
+  }
   g_free(made);
-  return text.size() <= most ? valid : valid + "…";
+  return text.size() <= most ? shown : shown + "…";
 }
 
 }  // namespace gstmmap

@@ -36,7 +36,8 @@ mmaplink::Result<Params> parse_param_lines(std::string_view text);
 // backslash makes it part of the value.
 mmaplink::Result<Params> parse_params(std::string_view text);
 
-// A peer's text in a message for a person: not all of a long one.
+// A peer's text in a message for a person: not all of a long one, and nothing that a terminal
+// obeys.
 std::string shortened(std::string_view text, size_t most = 60);
 
 }  // namespace gstmmap

@@ -72,6 +72,11 @@ TEST(what_a_peer_sends_is_looked_at) {
   fail_unless(g_utf8_validate(parsed.error().text.c_str(), -1, nullptr));
 }
 
+TEST(what_a_peer_says_is_shown) {
+  fail_unless(gstmmap::shortened("é \x1b]0;x\x07 \xc2\x9b") == "é ?]0;x? ?");
+  fail_unless(gstmmap::shortened("12345", 4) == "1234…");
+}
+
 TEST(what_cannot_be_in_lines_is_found) {
   fail_if(static_cast<bool>(gstmmap::check({"a\nb=1", {}})));
   fail_if(static_cast<bool>(gstmmap::check({"", {{"a", "1\nb=2"}}})));
