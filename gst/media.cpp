@@ -71,9 +71,16 @@ Result<GstElement*> Media::parse(const std::string& launch) {
   GError* error = nullptr;
   GstElement* element = gst_parse_bin_from_description_full(launch.c_str(), TRUE, nullptr,
                                                             GST_PARSE_FLAG_FATAL_ERRORS, &error);
-  if (error == nullptr) return element;
-  Error why{Failure::settings, "the launch line '" + launch + "': " + error->message};
-  g_error_free(error);
+  GstPad* in = element != nullptr ? gst_element_get_static_pad(element, "sink") : nullptr;
+  const bool has_in = in != nullptr;
+  gst_clear_object(&in);
+  if (error == nullptr && has_in) return element;
+  Error why{Failure::settings, "the launch line '" + launch + "'"};
+  if (error != nullptr)
+    why.text += std::string(": ") + error->message;
+  else
+    why.text += " has no sink pad that a client's stream could go to";
+  g_clear_error(&error);
   if (element != nullptr) gst_object_unref(gst_object_ref_sink(element));
   return why;
 }
@@ -103,8 +110,8 @@ Status Media::put_together(const Plan& plan, int fd) {
   gst_clear_object(&in);
   gst_clear_object(&out);
   if (!has_in)
-    return Error{Failure::settings, "the launch line '" + plan.launch +
-                                        "' has no sink pad that a client's stream could go to"};
+    return Error{Failure::settings,
+                 "what was constructed has no sink pad that a client's stream could go to"};
   if (auto set = apply(plan.params, rules_, inner_, false); !set) return set;
   source_ = make_element("mmapsrc");
   GstElement* sink = goes_back_ ? make_element("mmapsink") : nullptr;
@@ -249,10 +256,12 @@ GstPadProbeReturn Media::look_at(GstEvent* event) {
 }
 
 bool Media::take_caps(GstEvent* event) {
+  if (refused_) return false;  // said once, however often a client asks
   GstCaps* caps = nullptr;
   gst_event_parse_caps(event, &caps);
   const std::string refusal = may_have_ ? may_have_(rate_of(caps)) : "";
   if (refusal.empty()) return true;
+  refused_ = true;
   // Nothing of it is worked off, until the pipeline is stopped for this.
   GstPad* pad = gst_element_get_static_pad(source_, "src");
   gst_pad_add_probe(

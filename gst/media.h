@@ -73,6 +73,7 @@ class Media : public std::enable_shared_from_this<Media> {
   bool goes_back_ = true;  // to the client
   Rules rules_;
   MayHave may_have_;
+  bool refused_ = false;  // its stream; the streaming thread's
   OnEvent on_event_;
   GSource* bus_source_ = nullptr;
   mmaplink::Allowance changes_{20, 40};  // of parameters; by mmapsrc's worker

@@ -409,6 +409,7 @@ TEST(what_makes_no_sense_is_not_started) {
     return text;
   };
   has(refused("x", "nothere", nullptr), "Profile 'x': the launch line 'nothere': no element");
+  has(refused("x", "videotestsrc", nullptr), "'videotestsrc' has no sink pad");
   has(refused("x", "identity", "bitrate"), "has the property bitrate");
   has(refused("x", "identity", "a=="), "has the property a");
   has(refused("", "identity", nullptr), "a name that no client could ask for");
