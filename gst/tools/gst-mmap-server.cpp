@@ -6,10 +6,12 @@
 #include <algorithm>
 #include <clocale>
 #include <csignal>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "gst/gstmmapserver.h"
+#include "gst/request.h"
 #include "gst/tools/notify.h"
 #include "gst/tools/options.h"
 
@@ -56,6 +58,7 @@ class Program {
 
   const CommandLine line_;
   Options options_;
+  std::set<std::string> names_;  // of profiles; also of a file that had a mistake further on
   GstMmapServer* const server_;
   GMainLoop* const loop_;
   bool draining_ = false;
@@ -67,8 +70,10 @@ Status Program::set_profiles(const Options& options) {
   for (const auto& profile : options.profiles) {
     GError* error = nullptr;
     if (gst_mmap_server_add_profile(server_, profile.name.c_str(), profile.launch.c_str(),
-                                    profile.allow.c_str(), &error))
+                                    profile.allow.c_str(), &error)) {
+      names_.insert(profile.name);
       continue;
+    }
     Error why{Failure::settings, error->message};
     g_error_free(error);
     return why;
@@ -78,10 +83,12 @@ Status Program::set_profiles(const Options& options) {
 
 Status Program::set_up(const Options& options) {
   if (auto good = set_profiles(options); !good) return good;
-  for (const auto& old : options_.profiles)
-    if (std::none_of(options.profiles.begin(), options.profiles.end(),
-                     [&](const Profile& one) { return one.name == old.name; }))
-      gst_mmap_server_remove_profile(server_, old.name.c_str());
+  std::erase_if(names_, [&](const std::string& name) {
+    const bool goes = std::none_of(options.profiles.begin(), options.profiles.end(),
+                                   [&](const Profile& one) { return one.name == name; });
+    if (goes) gst_mmap_server_remove_profile(server_, name.c_str());
+    return goes;
+  });
   std::vector<const gchar*> paths;
   for (const auto& path : options.paths) paths.push_back(path.c_str());
   paths.push_back(nullptr);
@@ -105,7 +112,8 @@ void Program::look() {
   const auto idle = [](gpointer self) -> gboolean {
     auto* program = static_cast<Program*>(self);
     program->idle_ = 0;
-    program->drain();
+    // Who has just come is not told of yet.
+    if (program->num_clients() == 0) program->drain();
     return G_SOURCE_REMOVE;
   };
   idle_ = g_timeout_add_seconds(options_.idle_timeout, idle, this);
@@ -113,7 +121,10 @@ void Program::look() {
 
 // The second time without waiting.
 void Program::drain() {
-  if (std::exchange(draining_, true)) return quit();
+  if (std::exchange(draining_, true)) {
+    if (num_clients() > 0) status_ = 1;
+    return quit();
+  }
   notify("STOPPING=1");
   gst_mmap_server_drain(server_);
   const auto late = [](gpointer self) -> gboolean {
@@ -161,11 +172,12 @@ int Program::run() {
         self);
   };
   g_signal_connect(server_, "notify::num-clients", G_CALLBACK(look), this);
-  g_signal_connect(server_, "error",
-                   G_CALLBACK(+[](GstMmapServer*, guint client, const gchar* text, gpointer) {
-                     complain("client " + std::to_string(client) + ": " + text);
-                   }),
-                   nullptr);
+  g_signal_connect(
+      server_, "error", G_CALLBACK(+[](GstMmapServer*, guint client, const gchar* text, gpointer) {
+        // It may quote what a client sent.
+        complain("client " + std::to_string(client) + ": " + gstmmap::shortened(text, 500));
+      }),
+      nullptr);
   const auto on_signal = [this](int number, void (*call)(Program&)) {
     struct Called {
       Program* program;

@@ -7,6 +7,8 @@
 #include <charconv>
 #include <memory>
 
+#include "lib/mode.h"
+
 using mmaplink::Error;
 using mmaplink::Failure;
 using mmaplink::Result;
@@ -76,6 +78,8 @@ const Setting kSettings[] = {
      }},
     {"mmap", "WORD", "As of mmapsrc: auto, yes, read, write, no, or a path (default: yes)",
      [](Options& to, const std::string& value) {
+       if (auto mode = mmaplink::parse_mode(value, mmaplink::Role::server); !mode)
+         return Status(wrong("mmap: " + mode.error().text));
        to.mmap = value;
        return mmaplink::ok();
      }},

@@ -103,7 +103,7 @@ TEST(wrong_options_are_told_in_a_line) {
   says({path, "identity", "--allow=bitrate"}, "has the property bitrate");
   says({path, "identity", "--allow=sleep-time=1..x"}, "'1..x' in 'sleep-time=1..x' is no range");
   says({path, "identity", "--config=/none/there"}, "/none/there: No such file or directory");
-  says({path, "identity", "--mmap=yess"}, "mmap=yess is none of", 1);
+  says({path, "identity", "--mmap=yess"}, "--mmap: the value in mmap=yess is none of");
   says({path, "identity", "--group=no such"}, "no such", 1);
   says({"--socket-path=/none/there", "identity"}, "The directory /none", 1);
   says({"--version"}, "gst-mmap-server 0.", 0);
@@ -181,9 +181,17 @@ TEST(a_hangup_reads_the_file_again) {
   reload();
   server.wait_line("gst-mmap-server: not all is changed: Profile 'jpeg'");
   fail_unless(kind_of_packets(stage) == "encoded");
+  write_file(file, "[server]\nmmap=yess\n[profile jpeg]\nlaunch=jpegenc\n");
+  reload();
+  server.wait_line("gst-mmap-server: nothing is changed: " + file + ": mmap: the value");
+  fail_unless(kind_of_packets(stage) == "encoded");
+  // What was taken of a file with a mistake goes with the next one, as all else.
+  write_file(file, "[profile half]\nlaunch=identity\n[profile jpeg]\nlaunch=nothere\n");
+  reload();
   write_file(file, "[server]\nperms=666\n[profile jpeg]\nlaunch=jpegenc\n");
   reload();
   server.wait_line("gst-mmap-server: socket-path, isolate, perms, group and allowed-uids stay");
+  fail_unless(test::contains(Asking(stage.path(), "half").refusal(), "there are: jpeg"));
   stays.wait_line("frame", stays.lines("frame").size() + 10);
   stays.send(SIGINT);
   stays.wait_good();
