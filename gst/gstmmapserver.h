@@ -112,7 +112,9 @@ GST_MMAP_API void gst_mmap_server_drain(GstMmapServer* server);
  * @server: a #GstMmapServer
  *
  * Hangs up on all clients, waits until their pipelines are in %GST_STATE_NULL, and removes the
- * sockets. The server can be started again. The last unref does the same.
+ * sockets. The server can be started again. The last unref does the same; but an application that has
+ * handlers of its signals calls this first. Not to be called by such a handler: the threads that emit
+ * them are waited for.
  */
 GST_MMAP_API void gst_mmap_server_stop(GstMmapServer* server);
 
