@@ -415,7 +415,7 @@ TEST(a_server_may_end_as_the_stream_turns_to_it) {
   fail_unless(becomes([&] { return hung_up.load(); }));
   drain.may_end = true;
   seen.wait_buffers(30);
-  fail_unless_equals_string(active(client).c_str(), "fallback");
+  fail_unless(active(client) == "fallback");
   gst_pad_remove_probe(near.get(), probe);
   client.stop();
 }
@@ -459,7 +459,7 @@ static void check_silent_server(const std::string& source, bool ends) {
     client.wait_eos();
   else
     seen.wait_buffers(40);
-  fail_unless_equals_string(active(client).c_str(), "fallback");
+  fail_unless(active(client) == "fallback");
   client.stop();
 }
 
@@ -483,7 +483,7 @@ TEST(a_server_that_stands_still_is_left_after_peer_timeout) {
   server.play();
   client.play();
   seen.wait_buffers(30);
-  fail_unless_equals_string(active(client).c_str(), "server");
+  fail_unless(active(client) == "server");
   server.set(GST_STATE_PAUSED);
   fail_unless(becomes([&] { return active(client) == "fallback"; }));
   seen.wait_buffers(30);

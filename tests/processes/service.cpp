@@ -162,12 +162,12 @@ TEST(a_hangup_reads_the_file_again) {
   const std::string file = stage.path("config");
   write_file(file, "[profile raw]\nlaunch=identity\n");
   Process server(server_words(stage, {"--config=" + file}, {manager.variable()}));
-  fail_unless_equals_string(manager.next().c_str(), "READY=1");
+  fail_unless(manager.next() == "READY=1");
   const auto reload = [&] {
     server.send(SIGHUP);
     const std::string told = manager.next();
     fail_unless(told.starts_with("RELOADING=1\nMONOTONIC_USEC="), "%s", told.c_str());
-    fail_unless_equals_string(manager.next().c_str(), "READY=1");
+    fail_unless(manager.next() == "READY=1");
   };
   Process stays(watch({"--frames", "out"}, client_of(stage, kLive)));
   stays.wait_line("frame", 5);
@@ -196,7 +196,7 @@ TEST(a_hangup_reads_the_file_again) {
   stays.send(SIGINT);
   stays.wait_good();
   server.send(SIGTERM);
-  fail_unless_equals_string(manager.next().c_str(), "STOPPING=1");
+  fail_unless(manager.next() == "STOPPING=1");
   server.wait_good();
   unlink(file.c_str());
 }
@@ -205,9 +205,9 @@ TEST(a_manager_without_a_file_is_told) {
   const Stage stage;
   const Manager manager("@gst-mmap-test-" + std::to_string(getpid()));
   Process server(server_words(stage, {"identity"}, {manager.variable()}));
-  fail_unless_equals_string(manager.next().c_str(), "READY=1");
+  fail_unless(manager.next() == "READY=1");
   server.send(SIGTERM);
-  fail_unless_equals_string(manager.next().c_str(), "STOPPING=1");
+  fail_unless(manager.next() == "STOPPING=1");
   server.wait_good();
 }
 
