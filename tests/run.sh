@@ -244,10 +244,10 @@ test_clang() {
     '-Dcpp_args=-g1 -Wno-gnu-zero-variadic-macro-arguments' || return 0
   # What libraries make for good, as they are loaded (GLib's table of quarks) or at first use (the
   # fonts there are), and smaller tables of quarks, which GLib leaves behind as they grow; GStreamer's
-  # lists of log functions likewise, and a date in a launch line. To see these callers takes the slow
+  # lists of log functions likewise, a date in a launch line, and encodebin its pads' closures. To see these callers takes the slow
   # unwinder, since GLib has no frame pointers: three quarters of the time where it looks at whole
   # stacks.
-  printf 'leak:%s\n' ld-linux- libfontconfig g_intern_string \
+  printf 'leak:%s\n' ld-linux- libfontconfig libgstencoding g_intern_string \
     gst_debug_add_log_function gst_debug_remove_log_function \
     gst_date_time_new_from_iso8601_string >"$work/lsan"
   local -x LSAN_OPTIONS=suppressions=$work/lsan:print_suppressions=0
