@@ -402,8 +402,8 @@ TEST(a_server_may_end_as_the_stream_turns_to_it) {
         return GST_PAD_PROBE_OK;
       },
       &drain, nullptr);
+  std::atomic<bool> hung_up{false};  // outlives the server, which says so as it goes
   const Pipeline server(server_of(scene, "identity"));
-  std::atomic<bool> hung_up{false};
   g_signal_connect(server.element("in"), "client-disconnected",
                    G_CALLBACK(+[](GstElement*, guint, guint, gpointer flag) {
                      *static_cast<std::atomic<bool>*>(flag) = true;
