@@ -32,16 +32,9 @@ constexpr auto kDrain = std::chrono::seconds(10);
 // A server that is there at the beginning is waited for until it is ready. Whoever feeds us, or
 // asks what it may feed.
 void Remote::decide() {
-  if (!has_fallback()) return;
-  {
-    const std::lock_guard lock(mutex_);
-    if (decided_ || stopped_) return;
-  }
+  if (!has_fallback() || decided_ || flushes()) return;
   const std::lock_guard feeding(feed_);
-  {
-    const std::lock_guard lock(mutex_);
-    if (std::exchange(decided_, true)) return;
-  }
+  if (decided_.exchange(true)) return;
   if (sink_in(far_sink_).go_on(Clock::now() + kFirst)) return;
   if (!flushes()) go_near("no server is ready");
 }

@@ -57,7 +57,6 @@ Remote::Pad Remote::inner_pad(const char* name, Way way, GstPadDirection directi
       gst_pad_new((std::string(way == Way::far ? "far-" : "near-") + name).c_str(), direction);
   gst_object_ref_sink(pad);
   gst_pad_set_element_private(pad, this);
-  GST_PAD_SET_PROXY_ALLOCATION(pad);
   if (direction == GST_PAD_SRC) {
     gst_pad_set_event_function(pad, [](GstPad* self, GstObject*, GstEvent* event) -> gboolean {
       return gst_pad_push_event(remote_of(self).sink_, event);
@@ -67,21 +66,12 @@ Remote::Pad Remote::inner_pad(const char* name, Way way, GstPadDirection directi
     });
     return Pad(pad);
   }
-  if (way == Way::far) {
-    gst_pad_set_chain_function(pad, [](GstPad* self, GstObject*, GstBuffer* buffer) {
-      return remote_of(self).come(Way::far, buffer);
-    });
-    gst_pad_set_event_function(pad, [](GstPad* self, GstObject*, GstEvent* event) -> gboolean {
-      return remote_of(self).come_event(Way::far, event);
-    });
-  } else {
-    gst_pad_set_chain_function(pad, [](GstPad* self, GstObject*, GstBuffer* buffer) {
-      return remote_of(self).come(Way::near, buffer);
-    });
-    gst_pad_set_event_function(pad, [](GstPad* self, GstObject*, GstEvent* event) -> gboolean {
-      return remote_of(self).come_event(Way::near, event);
-    });
-  }
+  gst_pad_set_chain_function(pad, [](GstPad* self, GstObject*, GstBuffer* buffer) {
+    return remote_of(self).come(remote_of(self).way_of(self), buffer);
+  });
+  gst_pad_set_event_function(pad, [](GstPad* self, GstObject*, GstEvent* event) -> gboolean {
+    return remote_of(self).come_event(remote_of(self).way_of(self), event);
+  });
   gst_pad_set_query_function(pad, [](GstPad* self, GstObject*, GstQuery* query) -> gboolean {
     return gst_pad_peer_query(remote_of(self).src_, query);
   });
@@ -143,12 +133,12 @@ void Remote::close() {
 void Remote::start() {
   {
     const std::lock_guard lock(mutex_);
-    decided_ = stopped_ = flushing_ = far_waits_ = eos_in_ = far_ended_ = draining_ = false;
+    stopped_ = flushing_ = far_waits_ = eos_in_ = far_ended_ = draining_ = false;
     why_lost_.clear();
     not_flushed_ = GST_SEQNUM_INVALID;
   }
   way_ = Way::far;
-  far_is_stale_ = false;
+  decided_ = far_is_stale_ = false;
   far_since_ = Clock::now();
   near_until_ = {};
   pending_.begin();

@@ -70,6 +70,7 @@ class Remote {
   Pad inner_pad(const char* name, Way way, GstPadDirection direction);
   Path& path(Way way) { return way == Way::far ? far_ : near_; }
   Path& path() { return path(way_); }
+  Way way_of(const GstPad* out) const { return out == far_.out.get() ? Way::far : Way::near; }
   bool has_fallback() const { return fallback_ != nullptr; }
   void decide();
   bool flushes() const;
@@ -105,6 +106,7 @@ class Remote {
   Path far_, near_;
 
   std::atomic<Way> way_{Way::far};
+  std::atomic<bool> decided_{false};  // which way is the first
   std::atomic<bool> far_is_stale_{
       false};  // what is still to come of a link that is lost was flushed
   std::recursive_mutex feed_;
@@ -114,7 +116,6 @@ class Remote {
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  bool decided_ = false;
   bool stopped_ = true;
   bool flushing_ = false;
   bool far_waits_ = false;  // what has gone far may have to go near, which is not there yet

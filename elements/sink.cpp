@@ -25,8 +25,6 @@ using Published = mmaplink::Sender::Published;
 
 namespace {
 
-// Every wait looks again after this; what it waits for wakes it at once.
-constexpr auto kSlice = std::chrono::seconds(1);
 // A stopped reader, where others have come to the end.
 constexpr auto kEosPatience = std::chrono::seconds(1);
 constexpr auto kEosSlice = std::chrono::milliseconds(100);
@@ -207,107 +205,6 @@ GstStructure* Sink::stats() const {
 }
 
 // --- the streaming thread -----------------------------------------------------------------------
-
-// Nothing while it has to be waited for.
-std::optional<GstFlowReturn> Sink::is_ready() {
-  if (is_held_off()) return GST_FLOW_CUSTOM_ERROR;
-  {
-    const std::lock_guard lock(mutex_);
-    if (ended_ != GST_FLOW_OK) return ended_;
-  }
-  const auto now = readers_.all();
-  // What comes back must find the client that has sent it: it is greeted any moment.
-  if (is_two_way_server() && joining_.count() > 0) return std::nullopt;
-  if (!is_client())
-    return now.empty() && active_.wait_for_connection ? std::nullopt : std::optional(GST_FLOW_OK);
-  return has_ready_server() ? std::optional(GST_FLOW_OK) : std::nullopt;
-}
-
-// As a client. A two-way link is ready when packets can come back, or the first ones would have
-// nowhere to go.
-bool Sink::has_ready_server() const {
-  const auto now = readers_.all();
-  if (now.empty()) return false;
-  return !endpoint_->is_attached(Side::src) ||
-         (endpoint_->is_started(Side::src) && now.front()->link->peer_lanes().sends);
-}
-
-void Sink::hold_off(bool whether) { holds_off_ = whether; }
-
-void Sink::give_up() {
-  held_off_ = true;
-  for (const auto& reader : readers_.all()) {
-    sender_->leave(*reader->link);
-    // A goodbye.
-    if (auto said = reader->link->channel().send(mmaplink::Lanes{}); said)
-      reader->link->hang_up("the stream has ended");
-  }
-  changed();
-}
-
-bool Sink::go_on(mmaplink::Deadline until) {
-  for (;;) {
-    const uint32_t seen = sender_->kick().value();
-    if (has_ready_server()) break;
-    const auto now = Clock::now();
-    if (now >= until || is_flushing()) return false;
-    const std::array words{sender_->kick().word(seen)};
-    mmaplink::wait_any(words, std::min<mmaplink::Deadline>(until, now + kSlice));
-  }
-  {
-    const std::lock_guard lock(mutex_);
-    done_ = false;
-    ended_ = GST_FLOW_OK;
-  }
-  held_off_ = false;
-  changes_.fetch_add(1, std::memory_order_release);
-  return true;
-}
-
-// Whom what comes now is for. Before the turn of a two-way server's client that is nobody: it is
-// left of the client before. To wait for the turn would be to wait for the source, whose thread may
-// be this one.
-Readers::List Sink::addressees() const {
-  auto all = readers_.all();
-  if (is_two_way_server())
-    std::erase_if(all, [](const auto& reader) {
-      return reader->link->peer_lanes().sends && !reader->link->has_turn();
-    });
-  return all;
-}
-
-// Until there is someone to send to, as far as the settings want that.
-GstFlowReturn Sink::wait_ready() {
-  for (;;) {
-    const uint32_t seen = sender_->kick().value();
-    if (sender_->interrupted()) {
-      const GstFlowReturn flow = sit_out_interruption();
-      if (flow != GST_FLOW_OK) return flow;
-      continue;
-    }
-    if (const auto flow = is_ready()) return *flow;
-    const std::array words{sender_->kick().word(seen)};
-    mmaplink::wait_any(words, Clock::now() + kSlice);
-  }
-}
-
-// Through a change of state, back to where waiting is allowed. The base class calls buffers and
-// serialized events with its preroll lock, which a change of state is waiting for by now; a query
-// comes without it.
-GstFlowReturn Sink::sit_out_interruption() {
-  if (has_preroll_lock_) {
-    // Who is told so twice would wait for what has happened already.
-    if (element_->flushing) return GST_FLOW_FLUSHING;
-    return gst_base_sink_wait_preroll(element_);
-  }
-  for (;;) {
-    const uint32_t seen = sender_->kick().value();
-    if (GST_PAD_IS_FLUSHING(pad())) return GST_FLOW_FLUSHING;
-    if (!sender_->interrupted()) return GST_FLOW_OK;
-    const std::array words{sender_->kick().word(seen)};
-    mmaplink::wait_any(words, Clock::now() + std::chrono::milliseconds(10));
-  }
-}
 
 // One of several readers does not hold up the others, once it has stopped reading for a while.
 mmaplink::Limits Sink::limits_for(const Reader& reader) const {
@@ -517,7 +414,7 @@ void Sink::count_sent(Reader& reader, gsize size) const {
   Counters::add(counters.bytes_copied, size);
 }
 
-GstFlowReturn Sink::send_to(Reader& reader, GstBuffer* buffer, bool& dropped) {
+GstFlowReturn Sink::send_to(Reader& reader, GstBuffer* buffer, gsize size, bool& dropped) {
   // For other caps, which are on their way; but not for ever.
   if (const uint64_t until = reader.waits_until; until != 0) {
     if (mmaplink::monotonic_ns() < until) return GST_FLOW_OK;
@@ -539,8 +436,7 @@ GstFlowReturn Sink::send_to(Reader& reader, GstBuffer* buffer, bool& dropped) {
       if (reader.has_missed) item.descriptor.flags |= GST_BUFFER_FLAG_DISCONT;
       sent = sender_->publish(*reader.link, std::move(item), limits_for(reader), payload_.places());
       if (sent == Published::yes) reader.has_missed = false;
-      if (sent == Published::yes || sent == Published::dropped_oldest)
-        count_sent(reader, gst_buffer_get_size(buffer));
+      if (sent == Published::yes || sent == Published::dropped_oldest) count_sent(reader, size);
     }
     if (sent == Published::passed_over) {
       if (!reader.is_passed_over())
@@ -611,7 +507,7 @@ GstFlowReturn Sink::send_buffer(GstBuffer* buffer) {
   for (const auto& one : ready_readers_) {
     const auto reader = one.lock();
     if (!reader) continue;
-    const GstFlowReturn flow = send_to(*reader, buffer, dropped);
+    const GstFlowReturn flow = send_to(*reader, buffer, size, dropped);
     if (flow != GST_FLOW_OK) return flow;
   }
   if (dropped) Counters::add(counters_.dropped, 1);

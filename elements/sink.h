@@ -170,7 +170,7 @@ class Sink final : public mmaplink::EndpointUser {
   void ask_then(const Readers::One& reader, GstQuery* query, std::function<void(GstQuery*)> then);
   bool take_answer(Reader& reader, const std::optional<Exchange::Answer>& answer, GstQuery* query);
   GstCaps* readers_caps(GstCaps* filter);
-  GstFlowReturn send_to(Reader& reader, GstBuffer* buffer, bool& dropped);
+  GstFlowReturn send_to(Reader& reader, GstBuffer* buffer, gsize size, bool& dropped);
   void count_sent(Reader& reader, gsize size) const;
   void ask_for_key_frame(bool with_headers);
   void ask_for_what_is_due(bool is_key_frame);

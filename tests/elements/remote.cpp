@@ -52,6 +52,13 @@ GstElement* find_remote(GstBin* bin) {
   return found;
 }
 
+void seek(const Pipeline& client, GstClockTime to) {
+  fail_unless(gst_element_seek_simple(
+      client.get(), GST_FORMAT_TIME,
+      static_cast<GstSeekFlags>(GST_SEEK_FLAG_FLUSH | GST_SEEK_FLAG_ACCURATE),
+      static_cast<gint64>(to)));
+}
+
 GstClockTime running_time(GstPad* pad, GstClockTime pts) {
   const Ref<GstEvent> event(gst_pad_get_sticky_event(pad, GST_EVENT_SEGMENT, 0));
   const GstSegment* segment = nullptr;
@@ -109,10 +116,7 @@ TEST(a_seek_goes_through_it) {
   client.play();
   client.wait(GST_MESSAGE_ASYNC_DONE);
   for (const GstClockTime to : {20 * GST_SECOND, 3 * GST_SECOND}) {
-    fail_unless(gst_element_seek_simple(
-        client.get(), GST_FORMAT_TIME,
-        static_cast<GstSeekFlags>(GST_SEEK_FLAG_FLUSH | GST_SEEK_FLAG_ACCURATE),
-        static_cast<gint64>(to)));
+    seek(client, to);
     client.wait(GST_MESSAGE_ASYNC_DONE);
     seen.wait_buffer_near(to);
   }
@@ -220,10 +224,7 @@ TEST(a_fallback_alone_is_an_element_like_any) {
   client.wait(GST_MESSAGE_ASYNC_DONE);
   fail_unless(active(client) == "fallback");
   const GstClockTime to = 20 * GST_SECOND;
-  fail_unless(gst_element_seek_simple(
-      client.get(), GST_FORMAT_TIME,
-      static_cast<GstSeekFlags>(GST_SEEK_FLAG_FLUSH | GST_SEEK_FLAG_ACCURATE),
-      static_cast<gint64>(to)));
+  seek(client, to);
   client.wait(GST_MESSAGE_ASYNC_DONE);
   seen.wait_buffer_near(to);
   gst_element_send_event(client.element("source"), gst_event_new_eos());
@@ -368,10 +369,7 @@ TEST(seeks_while_the_server_comes_and_goes) {
       continue;
     }
     const GstClockTime to = static_cast<GstClockTime>(i) * 10 * GST_SECOND;
-    fail_unless(gst_element_seek_simple(
-        client.get(), GST_FORMAT_TIME,
-        static_cast<GstSeekFlags>(GST_SEEK_FLAG_FLUSH | GST_SEEK_FLAG_ACCURATE),
-        static_cast<gint64>(to)));
+    seek(client, to);
     changes.join();
     client.wait(GST_MESSAGE_ASYNC_DONE);
     seen.wait_buffer_near(to);

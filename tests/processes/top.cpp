@@ -1,5 +1,6 @@
 // gst-mmap-top at servers that run: its numbers are those of who sent and who received, who may not
 // see them does not, and a terminal is as it was before in the end.
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -96,7 +97,8 @@ class Liar {
       while (!quit_) {
         auto client = to.accept();
         if (!client || !*client) {
-          g_usleep(1000);
+          pollfd comes{to.fd(), POLLIN, 0};
+          poll(&comes, 1, 100);  // and looks at quit_ again
           continue;
         }
         auto told = mmaplink::answer_status(std::move(*client), lines,
