@@ -405,7 +405,8 @@ void Sink::look_at_time() {
   if (base) base_time_ = *base;
 }
 
-void Sink::count_sent(Reader& reader, gsize size) const {
+void Sink::count_sent(Reader& reader, const GstBuffer* buffer, gsize size) const {
+  note_went(reader, GST_BUFFER_PTS(buffer));
   auto& counters = reader.counters;
   Counters::add(counters.buffers, 1);
   Counters::add(counters.bytes, size);
@@ -436,7 +437,8 @@ GstFlowReturn Sink::send_to(Reader& reader, GstBuffer* buffer, gsize size, bool&
       if (reader.has_missed) item.descriptor.flags |= GST_BUFFER_FLAG_DISCONT;
       sent = sender_->publish(*reader.link, std::move(item), limits_for(reader), payload_.places());
       if (sent == Published::yes) reader.has_missed = false;
-      if (sent == Published::yes || sent == Published::dropped_oldest) count_sent(reader, size);
+      if (sent == Published::yes || sent == Published::dropped_oldest)
+        count_sent(reader, buffer, size);
     }
     if (sent == Published::passed_over) {
       if (!reader.is_passed_over())

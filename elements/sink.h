@@ -171,7 +171,8 @@ class Sink final : public mmaplink::EndpointUser {
   bool take_answer(Reader& reader, const std::optional<Exchange::Answer>& answer, GstQuery* query);
   GstCaps* readers_caps(GstCaps* filter);
   GstFlowReturn send_to(Reader& reader, GstBuffer* buffer, gsize size, bool& dropped);
-  void count_sent(Reader& reader, gsize size) const;
+  void count_sent(Reader& reader, const GstBuffer* buffer, gsize size) const;
+  void note_went(Reader& reader, GstClockTime pts) const;
   void ask_for_key_frame(bool with_headers);
   void ask_for_what_is_due(bool is_key_frame);
   void changed();

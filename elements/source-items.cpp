@@ -234,6 +234,7 @@ bool Source::handle_buffer(Incoming& item) {
   }
   if (traces_latency.load(std::memory_order_relaxed))
     trace_received(element_, current_->peer().pid, item.descriptor, buffer);
+  note_came(item.descriptor.pts);
   const size_t size = gst_buffer_get_size(buffer);
   // What is parsed must not change meanwhile. What came inline can't: copied is only what is cheap
   // to copy, so that no row of the sender is held for it.

@@ -105,6 +105,7 @@ class Source final : public mmaplink::EndpointUser {
   bool handle_event(const mmaplink::Incoming& item);
   bool handle_caps(GstEvent* event);
   bool has_segment_without_caps() const;
+  void note_came(GstClockTime pts);
   void take_caps(GstCaps* caps);
   bool handle_query(const mmaplink::Incoming& item);
   bool handle_flush_stop(const mmaplink::Incoming& item);

@@ -67,7 +67,35 @@ std::string status_line(const Shown& shown) {
   to.number("arenas", shown.now.arenas).number("arena-bytes", shown.now.arena_bytes);
   to.number("latency-p50", shown.now.latency_p50).number("latency-p99", shown.now.latency_p99);
   if (shown.latency_max) to.number("latency-max", *shown.latency_max);
+  if (shown.encoding != nullptr && shown.encoding->percentile(1) > 0)
+    to.number("encode-p50", shown.encoding->percentile(0.5))
+        .number("encode-p99", shown.encoding->percentile(0.99))
+        .number("encode-max", shown.encoding->percentile(1));
   return to.line();
+}
+
+// For the time that this pipeline took, where what came from a client goes back to it: the same
+// running time, since encoders may move their PTS and their segment.
+
+void Source::note_came(GstClockTime pts) {
+  if (active_.role != mmaplink::Role::server || !current_->peer_lanes().receives ||
+      segment_.format != GST_FORMAT_TIME)
+    return;
+  const guint64 running = gst_segment_to_running_time(&segment_, GST_FORMAT_TIME, pts);
+  if (running == GST_CLOCK_TIME_NONE) return;
+  // The pad adds to what follows.
+  const auto offset = static_cast<guint64>(gst_pad_get_offset(pad_));
+  current_->turnaround().came(running + offset, mmaplink::monotonic_ns());
+}
+
+void Sink::note_went(Reader& reader, GstClockTime pts) const {
+  const GstSegment& segment = element_->segment;
+  if (active_.role != mmaplink::Role::server || !reader.link->peer_lanes().sends ||
+      segment.format != GST_FORMAT_TIME)
+    return;
+  const guint64 running = gst_segment_to_running_time(&segment, GST_FORMAT_TIME, pts);
+  if (running != GST_CLOCK_TIME_NONE)
+    reader.link->turnaround().went(running, mmaplink::monotonic_ns());
 }
 
 // Both by the endpoint's thread, which must not wait: it looks at what others count.
@@ -88,8 +116,9 @@ void Sink::on_status(mmaplink::StatusLines& lines) {
     now.latency_p50 = lane.latency_p50();
     now.latency_p99 = lane.latency_p99();
     const guint64 unread = std::min<guint64>(link.unread(), now.in_flight);
-    lines.push_back(status_line(
-        {element(), active_, link, true, reader->counters, caps, now, now.in_flight - unread}));
+    lines.push_back(
+        status_line({element(), active_, link, true, reader->counters, caps, now,
+                     now.in_flight - unread, std::nullopt, &link.turnaround().times()}));
   }
 }
 

@@ -22,6 +22,8 @@ struct Shown {
   Standing now;
   guint64 held = 0;                                   // by the reader, of those in flight
   std::optional<guint64> latency_max = std::nullopt;  // where that is known
+  // Of what goes from the peer's other direction into this one.
+  const mmaplink::Histogram* encoding = nullptr;
 };
 std::string status_line(const Shown& shown);
 

@@ -24,6 +24,7 @@ enum Property : guint {
   PROP_PERMS,
   PROP_GROUP,
   PROP_ALLOWED_UIDS,
+  PROP_MONITOR,
   PROP_NUM_CLIENTS,
 };
 
@@ -137,6 +138,9 @@ static void set_property(GObject* object, guint id, const GValue* value, GParamS
       case PROP_ALLOWED_UIDS:
         settings.allowed_uids = text_of(value);
         break;
+      case PROP_MONITOR:
+        settings.monitor = g_value_get_boolean(value);
+        break;
       default:
         G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, spec);
     }
@@ -176,6 +180,8 @@ static void get_property(GObject* object, guint id, GValue* value, GParamSpec* s
         return set_text(value, settings.group);
       case PROP_ALLOWED_UIDS:
         return set_text(value, settings.allowed_uids);
+      case PROP_MONITOR:
+        return g_value_set_boolean(value, settings.monitor);
       default:
         G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, spec);
     }
@@ -257,6 +263,12 @@ static void install_properties(GObjectClass* klass) {
        "Who may connect, such as 0,1000 (as of start; default: the own uid, root, and whom perms "
        "and group let in)",
        nullptr);
+  g_object_class_install_property(
+      klass, PROP_MONITOR,
+      g_param_spec_boolean("monitor", "Monitor",
+                           "Whether to show who may connect what goes on at all clients, as "
+                           "gst-mmap-top asks for it",
+                           FALSE, any));
   num_clients_spec = g_param_spec_uint(
       "num-clients", "Number of clients", "That are there now, or about to end", 0, G_MAXUINT, 0,
       static_cast<GParamFlags>(G_PARAM_READABLE | G_PARAM_STATIC_STRINGS));

@@ -6,6 +6,9 @@
 //            ── error TEXT ──▶
 //            ── ended ──▶               its stream, to its end
 //            ◀── drain ──
+//            ◀── status ──          of its link
+//            ── status LINE ──▶
+//            ── status-end ──▶
 //
 // Nothing that a worker says is trusted more than what its client does. It ends with either of its
 // sockets; where it does not in kPatience, it is killed.
@@ -21,10 +24,12 @@
 #include <charconv>
 #include <condition_variable>
 #include <csignal>
+#include <deque>
 #include <mutex>
 #include <utility>
 #include <vector>
 
+#include "gst/kept.h"
 #include "gst/session.h"
 #include "lib/system.h"
 
@@ -39,6 +44,8 @@ namespace {
 
 constexpr auto kPatience = std::chrono::seconds(5);
 constexpr size_t kMostLine = 4096;
+constexpr size_t kMostAsking = 8;      // for the status, of one worker
+constexpr size_t kMostDirections = 2;  // of a link
 
 std::string worker_path() {
   const gchar* path = g_getenv("GST_MMAP_WORKER");
@@ -88,6 +95,15 @@ class IsolatedSession final : public Session, public std::enable_shared_from_thi
     say("drain");
   }
 
+  void ask_status(OnStatus told) override {
+    {
+      const std::lock_guard lock(mutex_);
+      if (asking_.size() >= kMostAsking) return;  // it does not answer
+      asking_.push_back(std::move(told));
+    }
+    say("status");
+  }
+
   void end() override {
     if (!process_) return;
     shutdown(control_.get(), SHUT_RDWR);
@@ -129,8 +145,7 @@ class IsolatedSession final : public Session, public std::enable_shared_from_thi
   void watch(const Fd& fd, GUnixFDSourceFunc call) {
     GSource* source =
         g_unix_fd_source_new(fd.get(), static_cast<GIOCondition>(G_IO_IN | G_IO_HUP | G_IO_ERR));
-    g_source_set_callback(source, G_SOURCE_FUNC(call), new Kept(shared_from_this()),
-                          [](gpointer kept) { delete static_cast<Kept*>(kept); });
+    g_source_set_callback(source, G_SOURCE_FUNC(call), new Kept(shared_from_this()), let_go<Kept>);
     g_source_attach(source, context_);
     g_source_unref(source);
   }
@@ -161,6 +176,7 @@ class IsolatedSession final : public Session, public std::enable_shared_from_thi
   bool hear(const std::string& line) {
     constexpr std::string_view kRate = "rate ";
     constexpr std::string_view kError = "error ";
+    constexpr std::string_view kStatus = "status ";
     if (line == "ended") {
       // Else the client may seek, and go on.
       if (draining_) events_.on_gone("its stream was ended");
@@ -170,6 +186,11 @@ class IsolatedSession final : public Session, public std::enable_shared_from_thi
       events_.on_error(shortened(line.substr(kError.size()), 500));
       return true;
     }
+    if (line == "status-end") return tell_status();
+    if (line.starts_with(kStatus)) {
+      status_.push_back(line.substr(kStatus.size()));
+      return status_.size() <= kMostDirections;
+    }
     guint64 rate = 0;
     const char* end = line.data() + line.size();
     if (!line.starts_with(kRate)) return false;
@@ -177,6 +198,19 @@ class IsolatedSession final : public Session, public std::enable_shared_from_thi
     if (error != std::errc{} || at != end) return false;
     const std::string refusal = events_.may_have(rate);
     say(refusal.empty() ? "yes" : "no " + refusal);
+    return true;
+  }
+
+  // False where nobody has asked.
+  bool tell_status() {
+    OnStatus told;
+    {
+      const std::lock_guard lock(mutex_);
+      if (asking_.empty()) return false;
+      told = std::move(asking_.front());
+      asking_.pop_front();
+    }
+    told(std::exchange(status_, {}));
     return true;
   }
 
@@ -203,10 +237,12 @@ class IsolatedSession final : public Session, public std::enable_shared_from_thi
   Fd process_;
   GPid pid_ = 0;
   std::string input_;  // these by the context
-  mmaplink::Allowance lines_{100, 200};
+  mmaplink::StatusLines status_;
+  mmaplink::Allowance lines_{200, 400};
   std::mutex mutex_;
   std::condition_variable ended_;
   bool reaped_ = false;
+  std::deque<OnStatus> asking_;
   std::atomic<bool> draining_{false};
 };
 

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "gst/kept.h"
+#include "lib/endpoint.h"
+
 using mmaplink::Error;
 using mmaplink::Failure;
 using mmaplink::Fd;
@@ -113,6 +116,9 @@ Status Media::put_together(const Plan& plan, int fd) {
     return Error{Failure::settings,
                  "what was constructed has no sink pad that a client's stream could go to"};
   if (auto set = apply(plan.params, rules_, inner_, false); !set) return set;
+  auto given = mmaplink::given_socket(fd);
+  if (!given) return given.error();
+  socket_ = (*given)->inode;
   source_ = make_element("mmapsrc");
   GstElement* sink = goes_back_ ? make_element("mmapsink") : nullptr;
   if (source_ != nullptr) gst_bin_add(GST_BIN(pipeline_), source_);
@@ -140,7 +146,7 @@ Status Media::put_together(const Plan& plan, int fd) {
         const auto self = static_cast<Kept*>(kept)->lock();
         return self ? self->look_at(GST_PAD_PROBE_INFO_EVENT(info)) : GST_PAD_PROBE_OK;
       },
-      new Kept(weak_from_this()), [](gpointer kept) { delete static_cast<Kept*>(kept); });
+      new Kept(weak_from_this()), let_go<Kept>);
   gst_object_unref(pad);
   g_signal_connect_object(source_, "client-disconnected",
                           G_CALLBACK(+[](GstElement*, guint, guint, GstElement* pipeline) {
@@ -198,7 +204,7 @@ void Media::watch(GMainContext* context, OnEvent on_event) {
     return G_SOURCE_CONTINUE;
   };
   g_source_set_callback(bus_source_, G_SOURCE_FUNC(call), new Kept(shared_from_this()),
-                        [](gpointer kept) { delete static_cast<Kept*>(kept); });
+                        let_go<Kept>);
   g_source_attach(bus_source_, context);
 }
 
@@ -222,6 +228,8 @@ void Media::stop() {
   g_source_destroy(bus_source_);
   g_source_unref(std::exchange(bus_source_, nullptr));
 }
+
+mmaplink::StatusLines Media::status() const { return mmaplink::Endpoint::status_of(socket_); }
 
 void Media::see(GstMessage* message) {
   switch (GST_MESSAGE_TYPE(message)) {

@@ -17,6 +17,7 @@
 #include "lib/allowance.h"
 #include "lib/arena.h"
 #include "lib/fd.h"
+#include "lib/status.h"
 
 namespace gstmmap {
 
@@ -57,6 +58,8 @@ class Media : public std::enable_shared_from_this<Media> {
   // The stream ends here: `ended` follows once all of it has gone to the client.
   void drain();
   void stop();
+  // Of its link, as of lib/status.h. Any thread.
+  mmaplink::StatusLines status() const;
 
  private:
   Media() = default;
@@ -67,6 +70,7 @@ class Media : public std::enable_shared_from_this<Media> {
   bool take_caps(GstEvent* event);
   void take_params(GstEvent* event);
 
+  ino_t socket_ = 0;  // its inode
   GstElement* pipeline_ = nullptr;
   GstElement* source_ = nullptr;  // the pipeline has it, as the next
   GstElement* inner_ = nullptr;

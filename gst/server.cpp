@@ -3,11 +3,14 @@
 #include <algorithm>
 #include <utility>
 
+#include "lib/json_line.h"
+#include "lib/status.h"
 #include "lib/system.h"
 
 #define GST_CAT_DEFAULT server_category()
 
 using mmaplink::Access;
+using mmaplink::Clock;
 using mmaplink::Error;
 using mmaplink::Failure;
 using mmaplink::Reception;
@@ -17,6 +20,10 @@ using mmaplink::Status;
 namespace gstmmap {
 
 namespace {
+
+constexpr size_t kMostAnswers = 8;                       // at a time, to who asks for the status
+constexpr auto kToSay = std::chrono::milliseconds(250);  // for workers; who asks waits for longer
+constexpr auto kToBeRead = std::chrono::milliseconds(1000);  // for an answer
 
 Result<Access> access_of(const ServerSettings& settings) {
   Access access;
@@ -110,16 +117,13 @@ Status Server::open() {
   if (!thread) return thread.error();
   thread_ = std::move(*thread);
   // As many as there are clients: one that hangs in its elements holds up nobody.
-  pool_ = g_thread_pool_new(
-      [](gpointer task, gpointer self) {
-        const std::unique_ptr<Task> own(static_cast<Task*>(task));
-        (static_cast<Server*>(self)->*own->call)(own->client);
-      },
-      this, -1, FALSE, nullptr);
+  pool_ = g_thread_pool_new([](gpointer, gpointer self) { static_cast<Server*>(self)->work(); },
+                            this, -1, FALSE, nullptr);
   reception_ = std::make_unique<Reception>();
   return reception_->start(
-      settings.paths, *access, [this](Reception::Caller caller) { welcome(std::move(caller)); },
-      log_refused);
+      settings.paths, *access,
+      {[this](Reception::Caller caller) { welcome(std::move(caller)); },
+       [this](Reception::Caller caller) { be_asked(std::move(caller)); }, log_refused});
 }
 
 void Server::close() {
@@ -212,6 +216,7 @@ Result<Server::One> Server::admit(Reception::Caller& caller) {
   while (last_id_ == 0 || clients_.contains(last_id_));
   client->id = last_id_;
   client->peer = caller.peer;
+  client->path = caller.path;
   client->profile = found->name;
   client->plan = {found->launch, found->rules, std::move(request->params), settings_.mmap,
                   settings_.client_memory};
@@ -220,9 +225,99 @@ Result<Server::One> Server::admit(Reception::Caller& caller) {
   return client;
 }
 
-void Server::push(void (Server::*call)(const One&), const One& client) {
+void Server::push(Task task) {
+  {
+    const std::lock_guard lock(mutex_);
+    tasks_.push_back(std::move(task));
+  }
   // Where the system has no thread for it, it waits for one that is there.
-  g_thread_pool_push(pool_, new Task{call, client}, nullptr);
+  g_thread_pool_push(pool_, this, nullptr);
+}
+
+// By a thread of the pool, once for each push.
+void Server::work() {
+  Task task;
+  {
+    const std::lock_guard lock(mutex_);
+    task = std::move(tasks_.front());
+    tasks_.pop_front();
+  }
+  task();
+}
+
+void Server::push(void (Server::*call)(const One&), const One& client) {
+  push([this, call, client] { (this->*call)(client); });
+}
+
+// --- who looks ----------------------------------------------------------------------------------
+
+// Why not, or nothing; then it is one more of those that are answered.
+std::string Server::may_ask() {
+  const std::lock_guard lock(mutex_);
+  if (!settings_.monitor)
+    return "this server does not show its status: set monitor=true there, or start gst-mmap-server "
+           "with --monitor";
+  if (answering_ >= kMostAnswers || !asks_.take(Clock::now()))
+    return "the status was asked for more than " +
+           std::to_string(mmaplink::Endpoint::kStatusPerSecond) + " times a second";
+  ++answering_;
+  return "";
+}
+
+// By the reception's thread.
+void Server::be_asked(Reception::Caller caller) {
+  if (const std::string no = may_ask(); !no.empty())
+    return Reception::refuse(std::move(caller.socket), no);
+  push([this, socket = std::make_shared<mmaplink::Fd>(std::move(caller.socket))] {
+    const auto lines = status();
+    if (auto told = mmaplink::answer_status(std::move(*socket), lines, Clock::now() + kToBeRead);
+        !told)
+      GST_INFO("the status was not read: %s", told.error().text.c_str());
+    const std::lock_guard lock(mutex_);
+    --answering_;
+  });
+}
+
+// Of all clients that say it in time.
+mmaplink::StatusLines Server::status() {
+  struct Gathering {
+    std::mutex mutex;
+    std::condition_variable changed;
+    size_t missing = 0;
+    mmaplink::StatusLines lines;
+  };
+  std::vector<One> all;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [id, client] : clients_) all.push_back(client);
+  }
+  const auto gathering = std::make_shared<Gathering>();
+  gathering->missing = all.size();
+  for (const One& client : all) {
+    const auto add = [gathering, client](const mmaplink::StatusLines& lines) {
+      const std::lock_guard lock(gathering->mutex);
+      for (const auto& line : lines) {
+        // A worker's are not trusted more than its client.
+        auto fields = mmaplink::JsonFields::parse(line);
+        if (!fields) continue;
+        fields->set("path", client->path);
+        fields->set("client", uint64_t{client->id});
+        fields->set("profile", client->profile);
+        gathering->lines.push_back(fields->line());
+      }
+      --gathering->missing;
+      gathering->changed.notify_all();
+    };
+    // One that begins or ends just now may take its time, and has nothing to tell.
+    const std::unique_lock work(client->work, std::try_to_lock);
+    if (work && client->session)
+      client->session->ask_status(add);
+    else
+      add({});
+  }
+  std::unique_lock lock(gathering->mutex);
+  gathering->changed.wait_for(lock, kToSay, [&] { return gathering->missing == 0; });
+  return gathering->lines;
 }
 
 // --- tasks of the pool --------------------------------------------------------------------------

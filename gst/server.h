@@ -9,6 +9,8 @@
 #include <gst/gst.h>
 
 #include <condition_variable>
+#include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -45,6 +47,7 @@ struct ServerSettings {
   std::string allowed_uids;
   bool isolate = false;
   std::string mmap = "yes";  // all others as of when a client comes
+  bool monitor = false;
   guint max_clients = mmaplink::Endpoint::kMostClients;
   guint64 client_memory = mmaplink::kDefaultMemory;  // of each of its two elements here
   guint64 max_memory = 0;                            // of all; 0: no limit
@@ -84,6 +87,7 @@ class Server {
   struct Client {
     guint id = 0;
     mmaplink::Peer peer;
+    std::string path;  // where it came to
     std::string profile;
     Media::Plan plan;
     std::mutex work;  // one task at a time; these under it
@@ -95,17 +99,19 @@ class Server {
     std::string why;
   };
   using One = std::shared_ptr<Client>;
-  struct Task {
-    void (Server::*call)(const One&);
-    One client;
-  };
+  using Task = std::function<void()>;
 
   mmaplink::Status check() const;
   mmaplink::Status open();
   void close();
   void welcome(mmaplink::Reception::Caller caller);
   mmaplink::Result<One> admit(mmaplink::Reception::Caller& caller);
+  void push(Task task);
+  void work();
   void push(void (Server::*call)(const One&), const One& client);
+  std::string may_ask();
+  void be_asked(mmaplink::Reception::Caller caller);
+  mmaplink::StatusLines status();
   void begin(const One& client);
   void drain_one(const One& client);
   void end(const One& client);
@@ -126,9 +132,13 @@ class Server {
   ServerSettings settings_;
   std::vector<Profile> profiles_;
   std::map<guint, One> clients_;
+  std::deque<Task> tasks_;
   guint last_id_ = 0;
   bool isolates_ = false;  // since start()
   bool draining_ = false;
+  mmaplink::Allowance asks_{mmaplink::Endpoint::kStatusPerSecond,
+                            2 * mmaplink::Endpoint::kStatusPerSecond};
+  size_t answering_ = 0;
 };
 
 }  // namespace gstmmap

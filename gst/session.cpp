@@ -32,6 +32,9 @@ class LocalSession final : public Session, public std::enable_shared_from_this<L
     draining_ = true;
     if (media_) media_->drain();
   }
+  void ask_status(OnStatus told) override {
+    told(media_ ? media_->status() : mmaplink::StatusLines());
+  }
   void end() override {
     if (media_) media_->stop();
   }

@@ -13,6 +13,7 @@
 #include "gst/media.h"
 #include "lib/fd.h"
 #include "lib/result.h"
+#include "lib/status.h"
 
 namespace gstmmap {
 
@@ -34,6 +35,9 @@ class Session {
   virtual mmaplink::Status begin(const Media::Plan& plan, mmaplink::Fd& socket) = 0;
   // The stream is to end, and on_gone to follow.
   virtual void drain() = 0;
+  // What goes on, at once or later, or never: by a thread of ours.
+  using OnStatus = std::function<void(const mmaplink::StatusLines&)>;
+  virtual void ask_status(OnStatus told) = 0;
   virtual void end() = 0;
 };
 

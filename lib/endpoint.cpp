@@ -77,6 +77,21 @@ void Endpoint::detach(Side which) {
     registry().erase(found);
 }
 
+StatusLines Endpoint::status_of(ino_t given) {
+  std::shared_ptr<Endpoint> found;
+  {
+    const std::lock_guard lock(registry_mutex);
+    for (const auto& [key, endpoint] : registry())
+      if (key.given && key.given->inode == given && key.role == Role::server)
+        found = endpoint.lock();
+  }
+  StatusLines lines;
+  if (!found) return lines;
+  const std::lock_guard lock(found->mutex_);
+  found->each_user([&](EndpointUser& user) { user.on_status(lines); });
+  return lines;
+}
+
 bool Endpoint::is_attached(Side which) const {
   const std::lock_guard lock(mutex_);
   return side(which).user != nullptr;

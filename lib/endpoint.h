@@ -94,6 +94,9 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
                                                   HugePages huge = HugePages::no);
   void detach(Side side);
 
+  // What the users of a server here that was given a socket say of themselves. Any thread.
+  static StatusLines status_of(ino_t given);
+
   Status start(Side side, const Options& options);
   void stop(Side side);
 

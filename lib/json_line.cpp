@@ -1,5 +1,6 @@
 #include "lib/json_line.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 
@@ -193,6 +194,15 @@ JsonLine& JsonLine::number(std::string_view name, uint64_t value) {
   begin(name);
   line_ += std::to_string(value);
   return *this;
+}
+
+void JsonFields::set(std::string_view name, Value value) {
+  const auto found = std::find_if(fields_.begin(), fields_.end(),
+                                  [&](const auto& field) { return field.first == name; });
+  if (found != fields_.end())
+    found->second = std::move(value);
+  else
+    fields_.emplace_back(name, std::move(value));
 }
 
 std::optional<JsonFields> JsonFields::parse(std::string_view line) {

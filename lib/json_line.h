@@ -34,6 +34,8 @@ class JsonFields {
   std::string text(std::string_view name) const;
   uint64_t number(std::string_view name) const;
   bool has(std::string_view name) const { return find(name) != nullptr; }
+  // In place of one of that name, or behind the others.
+  void set(std::string_view name, std::variant<uint64_t, std::string> value);
   // Written anew.
   std::string line() const;
 

@@ -20,6 +20,7 @@
 #include "lib/send_lane.h"
 #include "lib/socket.h"
 #include "lib/stall.h"
+#include "lib/turnaround.h"
 
 namespace mmaplink {
 
@@ -82,6 +83,8 @@ class Link {
   // thread that asks it.
   Allowance& asks() { return asks_; }
   const std::shared_ptr<ReceiveLane>& receive_lane() const { return receive_lane_; }
+  // As a server, of what goes through its pipeline and back.
+  Turnaround& turnaround() { return turnaround_; }
 
   // As a server that receives: this client's stream goes through the pipeline now, and nothing of
   // another one's is left in there.
@@ -142,6 +145,7 @@ class Link {
   const Modes modes_;
   SendLane send_lane_;
   const std::shared_ptr<ReceiveLane> receive_lane_;
+  Turnaround turnaround_;
   Stall stall_;
   Allowance asks_{kAsksPerSecond, 2 * kAsksPerSecond};
   std::atomic<bool> alive_{true};

@@ -9,6 +9,7 @@
 #include <cerrno>
 
 #include "lib/channel.h"
+#include "lib/status.h"
 #include "lib/system.h"
 
 namespace mmaplink {
@@ -25,19 +26,11 @@ bool set_peek_offset(const Fd& socket, int offset) {
   return setsockopt(socket.get(), SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset) == 0;
 }
 
-Error no_greeting(const Message& message) {
-  return {Failure::protocol, std::holds_alternative<Welcome>(message)
-                                 ? "a greeting out of turn"
-                                 : "a control message before the handshake"};
-}
-
 }  // namespace
 
-Status Reception::start(const std::vector<std::string>& paths, const Access& access,
-                        OnCaller on_caller, OnRefused on_refused) {
+Status Reception::start(const std::vector<std::string>& paths, const Access& access, Calls calls) {
   access_ = access;
-  on_caller_ = std::move(on_caller);
-  on_refused_ = std::move(on_refused);
+  calls_ = std::move(calls);
   epoll_ = Fd(sys::epoll_create());
   wake_ = Fd(sys::eventfd());
   if (!epoll_ || !wake_) return system_error(errno, "watching for clients");
@@ -139,12 +132,13 @@ void Reception::accept_clients(Door& door) {
       event.data.fd = door.listener.fd();
       epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, event.data.fd, &event);
       door.opens_again = Clock::now() + kOpenAgain;
-      if (!std::exchange(said_full_, true)) on_refused_(socket.error());
+      if (!std::exchange(said_full_, true)) calls_.on_refused(socket.error());
       return;
     }
     if (!*socket) return;
     said_full_ = false;
-    if (auto admitted = admit(std::move(*socket), door); !admitted) on_refused_(admitted.error());
+    if (auto admitted = admit(std::move(*socket), door); !admitted)
+      calls_.on_refused(admitted.error());
     make_room();
   }
 }
@@ -191,19 +185,36 @@ Reception::Guest Reception::take(Guests::iterator found) {
 void Reception::serve(int fd) {
   const auto found = guests_.find(fd);
   if (found == guests_.end()) return;
-  auto hello = look(found->second);
-  if (hello && !*hello) return;
+  auto said = look(found->second);
+  if (said && !*said) return;
   Guest guest = take(found);
-  if (!hello) return turn_away(std::move(guest), hello.error());
-  if (auto good = check_version(**hello); !good) return turn_away(std::move(guest), good.error());
-  if (auto may = may_connect(guest.access, guest.peer); !may)
-    return turn_away(std::move(guest), may.error());
+  if (!said) return turn_away(std::move(guest), said.error());
+  auto* hello = std::get_if<Hello>(&**said);
+  const auto good = check(guest, **said);
+  // Who only looks does so again and again, which is worth no line of the log.
+  if (!good && std::holds_alternative<StatusAsk>(**said))
+    return refuse(std::move(guest.socket), good.error().text);
+  if (!good) return turn_away(std::move(guest), good.error());
   set_peek_offset(guest.socket, -1);
-  on_caller_({std::move(guest.socket), guest.peer, guest.path, std::move((*hello)->request)});
+  Caller caller{std::move(guest.socket), guest.peer, guest.path, {}};
+  if (hello == nullptr) return calls_.on_asked(std::move(caller));
+  caller.request = std::move(hello->request);
+  calls_.on_caller(std::move(caller));
+}
+
+Status Reception::check(const Guest& guest, const Message& said) {
+  const auto* hello = std::get_if<Hello>(&said);
+  const auto* ask = std::get_if<StatusAsk>(&said);
+  if (std::holds_alternative<Welcome>(said))
+    return Error{Failure::protocol, "a greeting out of turn"};
+  if (hello == nullptr && ask == nullptr)
+    return Error{Failure::protocol, "a control message before the handshake"};
+  auto same = hello != nullptr ? check_version(*hello) : check_status_version(ask->version);
+  return same ? may_connect(guest.access, guest.peer) : same;
 }
 
 // Nothing while not all of it is there.
-Result<std::optional<Hello>> Reception::look(Guest& guest) {
+Result<std::optional<Message>> Reception::look(Guest& guest) {
   for (;;) {
     if (!guest.goes_on) guest.seen.clear();
     const size_t had = guest.seen.size();
@@ -214,7 +225,7 @@ Result<std::optional<Hello>> Reception::look(Guest& guest) {
     while (got < 0 && errno == EINTR);
     const int code = errno;
     guest.seen.resize(had + static_cast<size_t>(std::max<ssize_t>(got, 0)));
-    if (got < 0 && (code == EAGAIN || code == EWOULDBLOCK)) return std::optional<Hello>();
+    if (got < 0 && (code == EAGAIN || code == EWOULDBLOCK)) return std::optional<Message>();
     if (got < 0 && code != ECONNRESET) return system_error(code, "reading a greeting");
     if (got <= 0) return Error{Failure::gone, "hung up"};
     auto size = message_size(guest.seen);
@@ -222,17 +233,17 @@ Result<std::optional<Hello>> Reception::look(Guest& guest) {
     if (*size && **size <= guest.seen.size()) {
       auto message = parse(std::span(guest.seen).first(**size));
       if (!message) return message.error();
-      if (auto* hello = std::get_if<Hello>(&*message)) return std::optional(std::move(*hello));
-      return no_greeting(*message);
+      return std::optional(std::move(*message));
     }
-    if (!guest.goes_on) return std::optional<Hello>();
+    if (!guest.goes_on) return std::optional<Message>();
   }
 }
 
 void Reception::turn_away(Guest guest, const Error& why) {
   // One that only tried whether somebody is there has said nothing.
   if (why.failure == Failure::gone) return;
-  on_refused_(Error{why.failure, name_and_uid(guest.peer) + " on " + guest.path + ": " + why.text});
+  calls_.on_refused(
+      Error{why.failure, name_and_uid(guest.peer) + " on " + guest.path + ": " + why.text});
   refuse(std::move(guest.socket), why.text);
 }
 

@@ -1,6 +1,7 @@
 // Who comes to a server that gives each client a link of its own: listens on any number of paths,
 // looks at each greeting without taking it, and hands the socket on to whoever will greet back (an
-// endpoint, by the property `fd`), with what the client asks for.
+// endpoint, by the property `fd`), with what the client asks for. Who asks for the status instead
+// is handed on to be answered (status.h).
 //
 // What is in the socket stays there, its descriptor too: it is looked at with MSG_PEEK. A thread of
 // its own watches all that have not greeted: kMostGreeting, for kGreeting each. It never waits for
@@ -32,10 +33,13 @@ class Reception {
     std::string path;  // where it came to
     std::string request;
   };
-  // Both by the reception's thread, never after stop() has returned; neither may wait, or stop().
-  using OnCaller = std::function<void(Caller)>;
-  // Somebody was not let in, or there is nothing left to let him in with; we go on. For the log.
-  using OnRefused = std::function<void(const Error&)>;
+  // All by the reception's thread, never after stop() has returned; none may wait, or stop().
+  struct Calls {
+    std::function<void(Caller)> on_caller;
+    std::function<void(Caller)> on_asked;  // for the status; without a request
+    // Somebody was not let in, or there is nothing left to let him in with; we go on. For the log.
+    std::function<void(const Error&)> on_refused;
+  };
 
   Reception() = default;
   Reception(const Reception&) = delete;
@@ -43,8 +47,7 @@ class Reception {
   ~Reception() { stop(); }
 
   // Once. Listens when it has returned.
-  Status start(const std::vector<std::string>& paths, const Access& access, OnCaller on_caller,
-               OnRefused on_refused);
+  Status start(const std::vector<std::string>& paths, const Access& access, Calls calls);
   // Nobody listens any more. Who has not greeted is told that.
   void stop();
 
@@ -78,12 +81,12 @@ class Reception {
   void serve(int fd);
   void turn_away(Guest guest, const Error& why);
   Guest take(Guests::iterator guest);
-  static Result<std::optional<Hello>> look(Guest& guest);
+  static Result<std::optional<Message>> look(Guest& guest);
+  static Status check(const Guest& guest, const Message& said);
   Status watch(int fd, uint32_t events) const;
 
   Access access_;
-  OnCaller on_caller_;
-  OnRefused on_refused_;
+  Calls calls_;
   std::map<int, Door> doors_;  // these by the thread, once it runs
   Guests guests_;
   bool said_full_ = false;

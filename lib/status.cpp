@@ -120,6 +120,10 @@ std::vector<Message> status_parts(const StatusLines& lines) {
 
 Status answer_status(Fd socket, const StatusLines& lines, Deadline until) {
   Channel channel(std::move(socket));
+  // Unread, the question would turn the end of our answer into a connection that was reset.
+  if (auto read = channel.receive([](const Channel::Received&) { return true; }); !read) {
+    // More than the question, which makes no sense; it is answered all the same.
+  }
   for (const Message& part : status_parts(lines))
     if (auto sent = channel.send(part); !sent) return sent;
   while (!channel.idle()) {

@@ -27,8 +27,8 @@ inline constexpr size_t kMostStatus = 1 << 20;
 Status check_status_version(uint32_t version);
 std::vector<Message> status_parts(const StatusLines& lines);
 
-// For a server that has read the question on that socket: sends the answer and hangs up. Waits for
-// the peer to read it, at most until then.
+// For a server that has seen the question on that socket, where it may still lie: sends the answer
+// and hangs up. Waits for the peer to read it, at most until then.
 Status answer_status(Fd socket, const StatusLines& lines, Deadline until);
 
 // Asks the server on that path. Failure::refused with its reason; protocol where it is none of

@@ -98,8 +98,9 @@ Status Program::set_up(const Options& options) {
                options.max_clients, "client-memory", static_cast<guint64>(options.client_memory),
                "max-memory", static_cast<guint64>(options.max_memory), "max-pixel-rate",
                static_cast<guint64>(options.max_pixel_rate), "default-profile", first.c_str(),
-               "isolate", options.isolate, "perms", options.perms, "group", options.group.c_str(),
-               "allowed-uids", options.allowed_uids.c_str(), nullptr);
+               "isolate", options.isolate, "monitor", options.monitor, "perms", options.perms,
+               "group", options.group.c_str(), "allowed-uids", options.allowed_uids.c_str(),
+               nullptr);
   options_ = options;
   return mmaplink::ok();
 }
@@ -205,7 +206,7 @@ int Program::run() {
   notify("READY=1");
   this->look();
   g_main_loop_run(loop_);
-  // An element that does not come to its end must not keep this process.
+  // An element that does not come to its end must not keep this process: SIGALRM ends it.
   alarm(kStop);
   gst_mmap_server_stop(server_);
   return status_;

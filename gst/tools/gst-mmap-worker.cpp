@@ -49,18 +49,22 @@ class Line {
     return *answer_;
   }
   // By a thread of its own, to the end of what the server says.
-  template <class Drain>
-  void read(const Drain& drain) {
+  template <class Drain, class Lines>
+  void read(const Drain& drain, const Lines& status) {
     std::string input;
     std::array<char, 4096> bytes{};
     for (ssize_t got; (got = recv(kServer, bytes.data(), bytes.size(), 0)) > 0;) {
       input.append(bytes.data(), static_cast<size_t>(got));
       for (size_t end; (end = input.find('\n')) != std::string::npos; input.erase(0, end + 1)) {
         const std::string line = input.substr(0, end);
-        if (line == "drain")
+        if (line == "drain") {
           drain();
-        else
+        } else if (line == "status") {
+          for (const auto& one : status()) say("status " + one);
+          say("status-end");
+        } else {
           answer(line == "yes" ? "" : line.substr(std::min(line.size(), size_t{3})));
+        }
       }
     }
     answer("the server is gone");
@@ -164,7 +168,7 @@ int main(int argc, char** argv) {
   GMainLoop* loop = g_main_loop_new(nullptr, FALSE);
   Draining draining;
   auto reader = mmaplink::sys::thread([&] {
-    line.read([&] { draining.drain(*media); });
+    line.read([&] { draining.drain(*media); }, [&] { return media->status(); });
     // Whatever the pipeline does, this process ends with its server.
     alarm(kEnd);
     // Not at once, by this thread: a loop that does not run yet would not see that it is to quit.

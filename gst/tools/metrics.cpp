@@ -42,6 +42,10 @@ constexpr std::array kMetrics{
     Metric{"arena_bytes", "arena-bytes", "gauge", "Bytes of these."},
     Metric{"latency_p50_seconds", "latency-p50", "gauge", "Publish to receive, median.", true},
     Metric{"latency_p99_seconds", "latency-p99", "gauge", "Publish to receive, 99 %.", true},
+    Metric{"latency_max_seconds", "latency-max", "gauge", "Publish to receive, the longest.", true},
+    Metric{"encode_p50_seconds", "encode-p50", "gauge", "Receive to send back, median.", true},
+    Metric{"encode_p99_seconds", "encode-p99", "gauge", "Receive to send back, 99 %.", true},
+    Metric{"encode_max_seconds", "encode-max", "gauge", "Receive to send back, the longest.", true},
 };
 
 std::string label(const char* name, const std::string& value) {

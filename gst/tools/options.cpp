@@ -31,6 +31,13 @@ Status take_number(const std::string& name, const std::string& text, T most, T& 
                std::to_string(most));
 }
 
+Status take_bool(const std::string& name, const std::string& text, bool& into) {
+  if (text != "true" && text != "false")
+    return wrong(name + "=" + text + " is neither true nor false");
+  into = text == "true";
+  return mmaplink::ok();
+}
+
 constexpr uint32_t kDay = 24 * 60 * 60;
 
 struct Setting {
@@ -104,12 +111,9 @@ const Setting kSettings[] = {
        return take_number("max-pixel-rate", value, UINT64_MAX, to.max_pixel_rate);
      }},
     {"isolate", nullptr, "A process for each client",
-     [](Options& to, const std::string& value) {
-       if (value != "true" && value != "false")
-         return Status(wrong("isolate=" + value + " is neither true nor false"));
-       to.isolate = value == "true";
-       return mmaplink::ok();
-     }},
+     [](Options& to, const std::string& value) { return take_bool("isolate", value, to.isolate); }},
+    {"monitor", nullptr, "Show who may connect what goes on at all clients, as gst-mmap-top does",
+     [](Options& to, const std::string& value) { return take_bool("monitor", value, to.monitor); }},
     {"perms", "MODE", "Of the sockets, as of chmod, such as 660 (default: 600)",
      [](Options& to, const std::string& value) {
        return take_number("perms", value, uint32_t{0777}, to.perms, 8);

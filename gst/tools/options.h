@@ -25,6 +25,7 @@ struct Options {
   uint64_t max_memory = 0;
   uint64_t max_pixel_rate = 0;
   bool isolate = false;
+  bool monitor = false;
   uint32_t perms = 0600;
   std::string group;
   std::string allowed_uids;

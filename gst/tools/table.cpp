@@ -21,7 +21,8 @@ constexpr std::array kColumns{
     Column{"MB/S", true},   Column{"BUFFERS", true}, Column{"DROPPED", true},
     Column{"COPIED", true}, Column{"FLIGHT", true},  Column{"HELD", true},
     Column{"MEMORY", true}, Column{"P50", true},     Column{"P99", true},
-    Column{"PATH"},         Column{"CAPS"},
+    Column{"MAX", true},    Column{"ENCODE", true},  Column{"PATH"},
+    Column{"CAPS"},
 };
 
 std::string formatted(const char* format, double value) {
@@ -96,6 +97,8 @@ Table::Cells Table::cells_of(const Server& server, const JsonFields& link, const
           size_text(link.number("arena-bytes")),
           time_text(link.number("latency-p50")),
           time_text(link.number("latency-p99")),
+          time_text(link.number("latency-max")),
+          time_text(link.number("encode-p50")),
           server.path,
           link.text("caps")};
 }

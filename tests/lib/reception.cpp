@@ -9,6 +9,7 @@
 #include <mutex>
 
 #include "lib/layout.h"
+#include "lib/status.h"
 #include "lib/system.h"
 #include "tests/lib/endpoint_user.h"
 
@@ -16,19 +17,23 @@ namespace mmaplink::test {
 namespace {
 
 constexpr Wishes kMapsAll{Wish::must, Wish::must};
+Deadline in_time() { return Clock::now() + std::chrono::seconds(20); }
 
 struct Desk {
   explicit Desk(const Access& access = {}) {
     must(reception.start(
         {path, other}, access,
-        [this](Reception::Caller caller) {
-          const std::lock_guard lock(mutex);
-          callers.push_back(std::move(caller));
-        },
-        [this](const Error& why) {
-          const std::lock_guard lock(mutex);
-          refused.push_back(why.text);
-        }));
+        {[this](Reception::Caller caller) {
+           const std::lock_guard lock(mutex);
+           callers.push_back(std::move(caller));
+         },
+         [](Reception::Caller caller) {
+           must(answer_status(std::move(caller.socket), {caller.path, caller.request}, in_time()));
+         },
+         [this](const Error& why) {
+           const std::lock_guard lock(mutex);
+           refused.push_back(why.text);
+         }}));
   }
   Reception::Caller next() {
     Reception::Caller caller;
@@ -283,27 +288,41 @@ void without_descriptors_clients_wait() {
   desk.next();
 }
 
+void who_asks_for_the_status_is_handed_on() {
+  Desk desk;
+  const auto lines = must(ask_status(desk.other, in_time()));
+  g_assert_true(lines == StatusLines{desk.other});
+  // In pieces, and of a release that is not ours.
+  const Fd slow = connect(desk.path);
+  const auto asks = build(StatusAsk{kVersion + 1});
+  for (const std::byte& one : asks) send_bytes(slow, std::span(&one, 1));
+  g_assert_true(is_told(slow, check_status_version(kVersion + 1).error().text));
+  // It is none that is not let in, and no client.
+  g_assert_true(desk.told().empty());
+  g_assert_true(desk.nobody_came());
+}
+
 void a_start_that_fails_leaves_nothing() {
   const TempDir directory;
   const std::string path = directory.path("socket");
-  const auto nobody = [](Reception::Caller) {};
-  const auto nothing = [](const Error&) {};
+  const Reception::Calls nobody{[](Reception::Caller) {}, [](Reception::Caller) {},
+                                [](const Error&) {}};
   {
     Reception reception;
-    g_assert_true(fails(reception.start({path, "/none/there"}, {}, nobody, nothing),
-                        Failure::not_found, "/none/there"));
+    g_assert_true(fails(reception.start({path, "/none/there"}, {}, nobody), Failure::not_found,
+                        "/none/there"));
   }
   for (const auto call : {sys::Call::epoll_create, sys::Call::eventfd, sys::Call::epoll_add,
                           sys::Call::socket, sys::Call::thread}) {
     Reception reception;
     sys::arm(call, EMFILE);
-    const auto started = reception.start({path}, {}, nobody, nothing);
+    const auto started = reception.start({path}, {}, nobody);
     sys::disarm();
     g_assert_false(static_cast<bool>(started));
     g_assert_true(access(path.c_str(), F_OK) != 0);
   }
   Reception reception;
-  must(reception.start({path}, {}, nobody, nothing));
+  must(reception.start({path}, {}, nobody));
 }
 
 void who_waits_is_told_that_it_stops() {
@@ -358,6 +377,7 @@ int main(int argc, char** argv) {
         a_crowd_that_says_nothing_keeps_nobody_out},
        {"/reception/silence-ends", silence_ends},
        {"/reception/without-descriptors-clients-wait", without_descriptors_clients_wait},
+       {"/reception/who-asks-for-the-status-is-handed-on", who_asks_for_the_status_is_handed_on},
        {"/reception/a-start-that-fails-leaves-nothing", a_start_that_fails_leaves_nothing},
        {"/reception/who-waits-is-told-that-it-stops", who_waits_is_told_that_it_stops},
        {"/reception/garbage-is-harmless", garbage_is_harmless}});

@@ -169,13 +169,17 @@ void without_end_it_is_refused() {
 
 // One that asks and does not read keeps nothing, and nobody out.
 void who_never_reads_is_dropped() {
-  Served served(StatusLines(1000, std::string(1000, 'x')));
+  Served served(StatusLines(500, std::string(1000, 'x')));
   std::vector<std::unique_ptr<Raw>> silent;
   for (size_t i = 0; i < Endpoint::kStatusPerSecond; ++i) {
     silent.push_back(std::make_unique<Raw>(served.path));
     must(silent.back()->channel.send(StatusAsk{kVersion}));
   }
-  g_assert_cmpuint(must(served.ask()).size(), ==, 1000);
+  // Under load what greetings take may be over before all of that is read.
+  g_assert_true(eventually([&] {
+    auto got = served.ask();
+    return got && got->size() == 500;
+  }));
   Raw peer(served.path);
   must(peer.channel.send(Hello{kVersion, {false, true}}, must(Link::make_half())->fd.get()));
   served.server.link();
@@ -187,7 +191,7 @@ void who_never_reads_is_dropped() {
       bytes += part->text.size();
       g_assert_false(part->last);
     }
-  g_assert_cmpuint(bytes, <, 1'000'000);
+  g_assert_cmpuint(bytes, <, 500'000);
 }
 
 void a_server_of_another_kind_answers_by_itself() {

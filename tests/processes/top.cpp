@@ -12,6 +12,7 @@
 #include "lib/json_line.h"
 #include "lib/socket.h"
 #include "lib/status.h"
+#include "tests/processes/serving.h"
 #include "tests/processes/support.h"
 #include "tests/processes/terminal.h"
 
@@ -180,6 +181,82 @@ TEST(both_ways_in_numbers) {
   fail_unless(links[1].number("latency-p99") >= links[1].number("latency-p50"));
   fail_unless(links[1].number("latency-p50") > 0);
   stop(client);
+  stop(server);
+}
+
+// Each client's pipeline, wherever it is, with what it took.
+static void check_server(const Process::Words& options) {
+  const Stage stage;
+  Process::Words words{"--monitor", "--profile=late=x264enc rc-lookahead=10 bframes=2",
+                       "--profile=early=identity"};
+  words.insert(words.end(), options.begin(), options.end());
+  Process server(test::server_words(stage, words));
+  fail_unless(test::becomes([&] { return links_of(stage.path()).has_value(); }));
+  const auto live = "videotestsrc is-live=true ! " + std::string(test::kVideo);
+  const auto client = [&](const char* profile) {
+    return live + " ! mmapremote socket-path=" + stage.path() + " profile=" + profile +
+           " ! fakesink";
+  };
+  Process early(watch({}, client("early")));
+  Process late(watch({}, client("late")));
+  const auto links = links_when(stage.path(), [](const auto& all) {
+    const auto takes = [](const auto& link) { return link.number("encode-p50") > 0; };
+    return all.size() == 4 && std::count_if(all.begin(), all.end(), takes) == 2;
+  });
+  for (const auto& link : links) {
+    const std::string profile = link.text("profile");
+    const bool is_late = profile == "late";
+    fail_unless(is_late || profile == "early", "%s", link.line().c_str());
+    fail_unless(std::to_string(link.number("peer-pid")) == (is_late ? late : early).id());
+    fail_unless(link.number("client") == 1 || link.number("client") == 2);
+    fail_unless(link.text("path") == stage.path());
+    const auto workers = test::children_of(server.id());
+    const std::string pid = std::to_string(link.number("pid"));
+    fail_unless(workers.empty() ? pid == server.id()
+                                : std::find(workers.begin(), workers.end(), pid) != workers.end());
+    if (link.text("direction") == "receive") continue;
+    fail_unless(link.number("encode-p99") >= link.number("encode-p50"));
+    fail_unless(link.number("encode-max") >= link.number("encode-p99"));
+  }
+  stop(early);
+  stop(late);
+  links_when(stage.path(), [](const auto& all) { return all.empty(); });
+  stop(server);
+}
+
+TEST(a_server_and_its_clients) { check_server({}); }
+
+TEST(a_server_and_its_workers) { check_server({"--isolate"}); }
+
+// One that stands still says nothing, and the others are shown.
+TEST(a_worker_that_does_not_answer) {
+  const Stage stage;
+  Process server(test::server_words(stage, {"--monitor", "--isolate", "identity"}));
+  fail_unless(test::becomes([&] { return links_of(stage.path()).has_value(); }));
+  const auto live = "videotestsrc is-live=true ! " + std::string(test::kVideo);
+  Process one(watch({}, test::client_of(stage, live)));
+  Process two(watch({}, test::client_of(stage, live)));
+  const auto all = links_when(stage.path(), [](const auto& links) { return links.size() == 4; });
+  const auto worker = static_cast<pid_t>(all.front().number("pid"));
+  fail_unless(kill(worker, SIGSTOP) == 0);
+  const auto left = links_when(stage.path(), [](const auto& links) { return links.size() == 2; });
+  fail_unless(left.front().number("pid") != static_cast<guint64>(worker));
+  fail_unless(kill(worker, SIGCONT) == 0);
+  links_when(stage.path(), [](const auto& links) { return links.size() == 4; });
+  stop(one);
+  stop(two);
+  stop(server);
+}
+
+TEST(what_a_server_does_not_show) {
+  const Stage stage;
+  Process server(test::server_words(stage, {"identity"}));
+  test::becomes([&] { return std::filesystem::is_socket(stage.path()); });
+  Process named(top({"--once", stage.path()}));
+  fail_unless_equals_int(named.wait(), 1);
+  named.wait_line("gst-mmap-top: " + stage.path() +
+                  ": this server does not show its status: set monitor=true there, or start "
+                  "gst-mmap-server with --monitor");
   stop(server);
 }
 
