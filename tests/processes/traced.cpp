@@ -1,4 +1,6 @@
 // Tracers at a link: ours, and what GStreamer's own one for latencies sees on each side.
+#include <algorithm>
+
 #include "lib/futex.h"
 #include "tests/processes/serving.h"
 
@@ -37,11 +39,12 @@ void free_all(const std::vector<GstStructure*>& records) {
 
 constexpr auto kPath = "mmaplatency.path";
 
-// One for each buffer, from "near" in the process `source` to "out" in this one. Their PTS.
-std::vector<guint64> check_paths(const Process& process, const std::string& source) {
+// One for each buffer, from "near" in the process `source` to "out" in this one. PTS and times.
+std::vector<std::pair<guint64, guint64>> check_paths(const Process& process,
+                                                     const std::string& source) {
   const auto records = records_of(process, kPath);
   fail_unless_equals_int(records.size(), kBuffers);
-  std::vector<guint64> all;
+  std::vector<std::pair<guint64, guint64>> all;
   for (const GstStructure* record : records) {
     guint64 pts = 0, time = 0;
     guint pid = 0;
@@ -51,18 +54,19 @@ std::vector<guint64> check_paths(const Process& process, const std::string& sour
     fail_unless(std::to_string(pid) == source);
     fail_unless_equals_string(gst_structure_get_string(record, "src-element"), "near");
     fail_unless_equals_string(gst_structure_get_string(record, "sink-element"), "out");
-    all.push_back(pts);
+    all.emplace_back(pts, time);
   }
   free_all(records);
   return all;
 }
 
 // Each of its own buffer, in whatever order an encoder puts them, and by as much as it shifts them.
-void check_order(const std::vector<guint64>& pts, const Process::Words& frames) {
-  fail_unless_equals_int(frames.size(), pts.size());
+void check_order(const std::vector<std::pair<guint64, guint64>>& paths,
+                 const Process::Words& frames) {
+  fail_unless_equals_int(frames.size(), paths.size());
   const auto came = [&](size_t i) { return g_ascii_strtoull(frames[i].c_str() + 6, nullptr, 10); };
-  for (size_t i = 0; i < pts.size(); ++i)
-    fail_unless_equals_uint64(came(i) - came(0), pts[i] - pts[0]);
+  for (size_t i = 0; i < paths.size(); ++i)
+    fail_unless_equals_uint64(came(i) - came(0), paths[i].first - paths[0].first);
 }
 
 GstEvent* says(GstStructure* structure) {
@@ -128,8 +132,20 @@ TEST(a_path_over_a_link) {
   const std::string sender_id = sender.id();
   sender.wait_good();
   reader.wait_good();
-  check_paths(reader, sender_id);
   fail_unless_equals_int(records_of(sender, kPath).size(), 0);
+  // What the link took is part of it.
+  const auto paths = check_paths(reader, sender_id);
+  const auto links = records_of(reader, "mmaplatency");
+  fail_unless_equals_int(links.size(), kBuffers);
+  for (const GstStructure* link : links) {
+    guint64 pts = 0, published = 0, received = 0;
+    gst_structure_get(link, "pts", G_TYPE_UINT64, &pts, "published", G_TYPE_UINT64, &published,
+                      "received", G_TYPE_UINT64, &received, nullptr);
+    const auto path =
+        std::find_if(paths.begin(), paths.end(), [&](const auto& one) { return one.first == pts; });
+    fail_unless(path != paths.end() && path->second > received - published);
+  }
+  free_all(links);
 }
 
 TEST(a_path_there_and_back) {
