@@ -22,8 +22,11 @@ constexpr auto kBegun = "mmaplatency.begun";
 
 GstTracerRecord* path_record;
 
+struct Unref {
+  void operator()(gpointer object) const { gst_object_unref(object); }
+};
 template <class T>
-using Held = std::unique_ptr<T, decltype([](T* object) { gst_object_unref(object); })>;
+using Held = std::unique_ptr<T, Unref>;
 
 // As it stands in a record unquoted, in one line of the log, whatever it is.
 std::string plain(const gchar* name) {

@@ -19,8 +19,8 @@
 namespace gstmmap {
 
 // From now on, with hooks of that tracer. The record's values are the source's name, its pid, the
-// sink's name, the PTS at the source, and the time between the two in ns; it is there as long as the
-// process.
+// sink's name, the PTS at the source, and the time between the two in ns; it is there as long as
+// the process.
 void trace_paths(GstTracer* tracer, GstTracerRecord* record);
 
 }  // namespace gstmmap
