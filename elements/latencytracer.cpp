@@ -1,14 +1,10 @@
-// GStreamer keeps the interface of tracers open to change.
-#define GST_USE_UNSTABLE_API
 #include "elements/latencytracer.h"
-
-#include <gst/gsttracer.h>
-#include <gst/gsttracerrecord.h>
 
 #include <memory>
 #include <string>
 #include <utility>
 
+#include "elements/latencypath.h"
 #include "lib/futex.h"
 
 struct GstMmapLatencyTracer {
@@ -20,8 +16,9 @@ struct GstMmapLatencyTracerClass {
 GType gst_mmap_latency_tracer_get_type();
 G_DEFINE_TYPE(GstMmapLatencyTracer, gst_mmap_latency_tracer, GST_TYPE_TRACER)
 
-// What it is logged with, for as long as there is a process.
+// What they are logged with, for as long as there is a process.
 static GstTracerRecord* record;
+static GstTracerRecord* path_record;
 
 static GstStructure* scope(GType type, GstTracerValueScope of) {
   return gst_structure_new("scope", "type", G_TYPE_GTYPE, type, "related-to",
@@ -43,12 +40,22 @@ static void gst_mmap_latency_tracer_class_init(GstMmapLatencyTracerClass*) {
       value("when it was published, in ns of CLOCK_MONOTONIC here"), "received", GST_TYPE_STRUCTURE,
       value("when it was received, likewise"), "released", GST_TYPE_STRUCTURE,
       value("when the last of its memory was given back, likewise"), nullptr);
-  GST_OBJECT_FLAG_SET(record, GST_OBJECT_FLAG_MAY_BE_LEAKED);
+  path_record = gst_tracer_record_new(
+      "mmaplatency.path.class", "src-element", GST_TYPE_STRUCTURE,
+      scope(G_TYPE_STRING, GST_TRACER_VALUE_SCOPE_ELEMENT), "src-pid", GST_TYPE_STRUCTURE,
+      scope(G_TYPE_UINT, GST_TRACER_VALUE_SCOPE_PROCESS), "sink-element", GST_TYPE_STRUCTURE,
+      scope(G_TYPE_STRING, GST_TRACER_VALUE_SCOPE_ELEMENT), "pts", GST_TYPE_STRUCTURE,
+      value("PTS of the buffer, as its source pushed it"), "time", GST_TYPE_STRUCTURE,
+      value("from when the source pushed the buffer until it came to the sink, in ns"), nullptr);
+  for (GstTracerRecord* one : {record, path_record})
+    GST_OBJECT_FLAG_SET(one, GST_OBJECT_FLAG_MAY_BE_LEAKED);
 }
 
-// Without a hook of GStreamer's it goes at once: it is switched on for as long as there is a
-// process.
-static void gst_mmap_latency_tracer_init(GstMmapLatencyTracer*) { gstmmap::traces_latency = true; }
+// Switched on for as long as there is a process.
+static void gst_mmap_latency_tracer_init(GstMmapLatencyTracer* self) {
+  gstmmap::traces_latency = true;
+  gstmmap::trace_paths(GST_TRACER(self), path_record);
+}
 
 namespace gstmmap {
 

@@ -1,5 +1,8 @@
-// The tracer "mmaplatency" (GST_TRACERS=mmaplatency): for each buffer that came over a link, when
-// it was published, received and given back, as a record of GStreamer's tracers.
+// The tracer "mmaplatency" (GST_TRACERS=mmaplatency), which logs records of GStreamer's tracers:
+//   mmaplatency       for each buffer that came over a link, when it was published, received and
+//                     given back
+//   mmaplatency.path  for each buffer that came to a sink, how long ago its source pushed it, in
+//                     whichever process (latencypath.h)
 //
 // Where it is not switched on it costs a look at a flag for each buffer.
 #pragma once
