@@ -116,7 +116,8 @@ void Sink::on_disconnected(const std::shared_ptr<Link>& link, const Error& why) 
   sender_->remove(*link);  // also one that had left before
   if (is_lost) postbox_.post(peer_lost_new(element(), link->peer(), why.text, held));
   if (is_client()) held_off_ = true;
-  const auto policy = active_.resolved_on_disconnect();
+  auto policy = active_.resolved_on_disconnect();
+  if (policy == OnDisconnect::error && link->left_at_the_end()) policy = OnDisconnect::eos;
   const bool last = num_clients() == 0 && (was_reader || is_client());
   if (last && policy != OnDisconnect::none) {
     {

@@ -67,6 +67,7 @@ bool Source::handle_event(const Incoming& item) {
     // What tells the application of a segment seek is the element that seeks: here that is us.
     case GST_EVENT_SEGMENT:
       gst_event_copy_segment(event, &segment_);
+      current_->set_ended_there(false);
       if (has_senders_time(true)) time_.begin(segment_);
       if ((segment_.flags & GST_SEGMENT_FLAG_SEGMENT) != 0)
         postbox_.post(gst_message_new_segment_start(GST_OBJECT(element_), segment_.format,
@@ -82,6 +83,7 @@ bool Source::handle_event(const Incoming& item) {
     }
     case GST_EVENT_EOS: {
       const auto link = current_;
+      link->set_ended_there(true);
       push_eos(event);
       exchange_.tell(link, Notice::eos_done, encode(seqnum));
       return false;

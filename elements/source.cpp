@@ -335,7 +335,7 @@ void Source::finish(const Error& why) {
         flush_.flush();
       return;
     case OnDisconnect::error:
-      if (!link->failed_there()) post_error(element_, why);
+      if (!link->failed_there() && !link->left_at_the_end()) post_error(element_, why);
       return push_eos(nullptr);
     case OnDisconnect::eos:
       return push_eos(nullptr);

@@ -22,6 +22,7 @@
 namespace mmaplink {
 
 class ArenaStore;
+struct PeerArena;
 
 inline constexpr uint64_t kDefaultMemory = 1 << 30;  // bytes of a store
 
@@ -33,11 +34,16 @@ class Arena {
   Arena(uint32_t number, Fd dmabuf, uint64_t size)
       : number_(number), memory_{std::move(dmabuf), Mapping()}, dmabuf_size_(size) {}
 
+  // A peer's, which is there as long as anything lies in it.
+  Arena(uint32_t number, const std::shared_ptr<const PeerArena>& of, Mapping borrowed)
+      : number_(number), memory_{Fd(), std::move(borrowed)}, dmabuf_size_(0), origin_(of) {}
+
   uint32_t number() const { return number_; }  // never used twice in one process
   bool is_dmabuf() const { return dmabuf_size_ > 0; }
   size_t size() const { return is_dmabuf() ? dmabuf_size_ : memory_.map.size(); }
   Pages pages() const { return memory_.map.pages(); }
-  const Fd& fd() const { return memory_.fd; }
+  const Fd& fd() const { return memory_.fd; }  // none of a peer's
+  std::shared_ptr<const PeerArena> origin() const { return origin_.lock(); }
   std::byte* data() const { return memory_.map.data(); }
   // Of a stream that is over: nothing that lies here is sent any more.
   bool is_over() const { return over_.load(std::memory_order_acquire); }  // pairs with start_anew()
@@ -47,6 +53,7 @@ class Arena {
   const uint32_t number_;
   const SealedMemory memory_;
   const uint64_t dmabuf_size_;
+  const std::weak_ptr<const PeerArena> origin_;
   std::atomic<bool> over_{false};
   // Guarded by the store's mutex.
   size_t live = 0;    // blocks handed out

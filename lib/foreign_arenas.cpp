@@ -43,12 +43,10 @@ std::optional<Place> ForeignArenas::find(const View& view, uint64_t offset) {
   const auto found = std::find_if(known_.begin(), known_.end(), same);
   if (found != known_.end()) return place(*found, offset);
   if (!view.arena->fd || view.arena->is_dmabuf()) return std::nullopt;
-  auto fd = view.arena->fd.duplicate();
-  if (!fd) return std::nullopt;
   Known made;
   made.origin = view.arena;
-  made.arena = std::make_shared<Arena>(ArenaStore::new_number(),
-                                       SealedMemory{std::move(*fd), borrowed(view.arena->map)});
+  made.arena =
+      std::make_shared<Arena>(ArenaStore::new_number(), view.arena, borrowed(view.arena->map));
   return add(std::move(made), offset);
 }
 

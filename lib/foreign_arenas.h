@@ -1,9 +1,9 @@
 // Memory that others have made, as arenas of a sender: what came over another link, sealed memory
 // that an element has, and dmabufs. It is announced to readers as our own is, and crosses as it is.
 //
-// Owned by its sender. Threads: the streaming thread's. What lies in it is kept by whoever has it,
-// here nothing is but a descriptor and, of sealed memory, a mapping; both go with the last use of
-// what came over a link, else when others are used more. A peer can do nothing to it that it can't
+// Owned by its sender. Threads: the streaming thread's. What lies in it is kept by whoever has it.
+// Of what came over a link nothing is kept here; of an element's memory a descriptor and, if it is
+// sealed, a mapping, until others are used more. A peer can do nothing to it that it can't
 // do to memory of its own; what an element has is checked as a peer's memory is.
 #pragma once
 

@@ -79,9 +79,14 @@ Status Link::announce(const std::shared_ptr<Arena>& arena) {
     if (!announced_.insert(arena->number()).second) return ok();
   }
   if (parts_.inline_send) return parts_.inline_send->add_arena(arena);
-  if (!arena->fd()) return Error{Failure::system, "memory in a file, for a link that has none"};
-  return channel_->send(ArenaMade{arena->number(), arena->size(), arena->is_dmabuf()},
-                        arena->fd().get(), arena);
+  // A peer's has its descriptor as long as what is to be published lies in it.
+  const auto origin = arena->origin();
+  const Fd& fd = origin ? origin->fd : arena->fd();
+  if (!fd) return Error{Failure::system, "memory in a file, for a link that has none"};
+  std::shared_ptr<const void> keep = arena;
+  if (origin) keep = origin;
+  return channel_->send(ArenaMade{arena->number(), arena->size(), arena->is_dmabuf()}, fd.get(),
+                        std::move(keep));
 }
 
 Result<SendLane::Room> Link::publish(Outgoing& item, std::span<const Place> places,

@@ -107,6 +107,12 @@ class Link {
   void set_failed_there() { failed_there_.store(true, std::memory_order_relaxed); }
   bool failed_there() const { return failed_there_.load(std::memory_order_relaxed); }
 
+  // What the peer sends has come to its end: a goodbye is no news, either.
+  void set_ended_there(bool ended) { ended_there_.store(ended, std::memory_order_relaxed); }
+  bool left_at_the_end() const {
+    return ended_there_.load(std::memory_order_relaxed) && said_goodbye();
+  }
+
   // Likewise the other way: that peer was told that this pipeline has failed. What it would get
   // then, the end of the stream, might be there before that.
   void set_failed_here() { failed_here_.store(true, std::memory_order_release); }
@@ -153,6 +159,7 @@ class Link {
   std::atomic<bool> failed_there_{false};
   std::atomic<bool> failed_here_{false};
   std::atomic<bool> goodbye_{false};
+  std::atomic<bool> ended_there_{false};
   std::atomic<bool> has_turn_{false};
   std::atomic<bool> is_news_{false};
   std::atomic<uint32_t> last_announced_{0};  // spares most look-ups; 0 is no arena

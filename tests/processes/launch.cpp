@@ -3,6 +3,7 @@
 #include <csignal>
 #include <filesystem>
 
+#include "tests/processes/serving.h"
 #include "tests/processes/support.h"
 
 using test::launch;
@@ -42,6 +43,25 @@ void wait_until_recording(const Stage& stage) {
 }
 
 }  // namespace
+
+// A server that ends its clients' streams before it goes: no error, and a file that is whole.
+TEST(a_server_is_stopped) {
+  for (const bool isolate : {false, true}) {
+    const Stage stage;
+    Process server(test::server_words(stage, isolate ? Process::Words{"--isolate", kQuick}
+                                                     : Process::Words{kQuick}));
+    fail_unless(test::becomes([&] { return std::filesystem::exists(stage.path()); }));
+    Process client(launch(std::string(kLive) + " ! mmapremote socket-path=" + stage.path() +
+                          " ! h264parse ! matroskamux ! filesink location=" +
+                          stage.path("out.mkv")));
+    wait_until_recording(stage);
+    server.send(SIGTERM);
+    client.wait_good();
+    fail_unless(client.lines("ERROR").empty() && client.lines("WARNING").empty());
+    server.wait_good();
+    fail_unless(frames_in_file(stage) > 0);
+  }
+}
 
 TEST(server_first) {
   const Stage stage;
