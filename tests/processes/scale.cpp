@@ -1,6 +1,6 @@
 // Many clients of one gst-mmap-server, each a process with a paced stream. Each gets back every
 // frame that it sent, in order and undamaged. What that takes of the server and of the clients is
-// printed, as tables in Markdown with the line that fits them best, and never judged.
+// printed, as a table in Markdown with the lines that fit best, and never judged.
 //
 // SCALE_CLIENTS (4) play for SCALE_SECONDS (1); 1, 2, 4 … of them for a twentieth of that, but for
 // a second at least, and so do all where each client has a process at the server.
@@ -10,6 +10,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <csignal>
 #include <cstring>
 #include <ctime>
@@ -277,7 +278,8 @@ struct Usage {
   double cpu = 0;  // ms
   // MiB, of pages that several have an equal part each: heaps and stacks; memfds, which are all of
   // the links; and libraries, whose part is the less the more processes there are.
-  double own = 0, link = 0, files = 0;
+  double own = 0, link = 0, libraries = 0;
+  double descriptors = 0, threads = 0;
 };
 
 Usage usage_of(const Process::Words& pids) {
@@ -290,7 +292,7 @@ Usage usage_of(const Process::Words& pids) {
         "process %s has ended", pid.c_str());
     usage.cpu += static_cast<double>(time.tv_sec) * 1e3 + static_cast<double>(time.tv_nsec) / 1e6;
     const std::pair<const char*, double Usage::*> kinds[] = {
-        {"Pss_Anon:", &Usage::own}, {"Pss_Shmem:", &Usage::link}, {"Pss_File:", &Usage::files}};
+        {"Pss_Anon:", &Usage::own}, {"Pss_Shmem:", &Usage::link}, {"Pss_File:", &Usage::libraries}};
     std::ifstream file("/proc/" + pid + "/smaps_rollup");
     int known = 0;
     double kib = 0;
@@ -298,6 +300,8 @@ Usage usage_of(const Process::Words& pids) {
       for (const auto& [name, value] : kinds)
         if (word == name && file >> kib) usage.*value += kib / 1024, ++known;
     fail_unless_equals_int(known, 3);
+    usage.descriptors += static_cast<double>(test::open_files(pid));
+    usage.threads += static_cast<double>(test::threads(pid));
   }
   return usage;
 }
@@ -306,9 +310,8 @@ struct Row {
   unsigned clients, seconds;
   guint64 frames = 0, late = 0;
   guint64 p50 = 0, p99 = 0, longest = 0;  // µs, of the client that waited longest
-  double server_cpu = 0, client_cpu = 0;  // ms/s
-  double server_memory = 0, client_memory = 0, link_memory = 0, library_memory = 0;
-  double server_memory_before = 0, link_memory_before = 0;
+  std::chrono::duration<double> took{};
+  Usage server_before{}, server{}, clients_before{}, all_clients{};
 };
 
 Row play(size_t load, const Process::Words& options, unsigned clients, unsigned seconds) {
@@ -330,8 +333,8 @@ Row play(size_t load, const Process::Words& options, unsigned clients, unsigned 
 
   Row row{.clients = clients, .seconds = seconds};
   const auto start = Clock::now();
-  const Usage server_before = usage_of(server_pids);
-  const Usage clients_before = usage_of(pids);
+  row.server_before = usage_of(server_pids);
+  row.clients_before = usage_of(pids);
   const auto end = start + std::chrono::seconds(seconds);
   while (Clock::now() < end) {
     std::this_thread::sleep_until(std::min(end, Clock::now() + std::chrono::seconds(1)));
@@ -341,9 +344,9 @@ Row play(size_t load, const Process::Words& options, unsigned clients, unsigned 
       ck_abort_msg("a client has come to an end");
     }
   }
-  const Usage server_after = usage_of(server_pids);
-  const Usage clients_after = usage_of(pids);
-  const std::chrono::duration<double> took = Clock::now() - start;
+  row.server = usage_of(server_pids);
+  row.all_clients = usage_of(pids);
+  row.took = Clock::now() - start;
   for (const auto& one : all) one->send(SIGTERM);
   for (const auto& one : all) {
     one->wait_good();
@@ -359,19 +362,11 @@ Row play(size_t load, const Process::Words& options, unsigned clients, unsigned 
   }
   server.send(SIGTERM);
   server.wait_good();
-  row.server_cpu = (server_after.cpu - server_before.cpu) / took.count();
-  row.client_cpu = (clients_after.cpu - clients_before.cpu) / took.count();
-  row.server_memory = server_after.own;
-  row.server_memory_before = server_before.own;
-  row.client_memory = clients_after.own;
-  row.link_memory = server_after.link + clients_after.link;
-  row.link_memory_before = server_before.link + clients_before.link;
-  row.library_memory = server_after.files + clients_after.files;
   return row;
 }
 
 // The same without a link, the server's part between source and sink of one process.
-Row play_without_link(size_t load, unsigned seconds) {
+void play_without_link(size_t load, unsigned seconds) {
   Process process(client_words(load, kLoads[load].launch));
   process.wait_line("ready");
   const auto start = Clock::now();
@@ -381,29 +376,40 @@ Row play_without_link(size_t load, unsigned seconds) {
   const std::chrono::duration<double> took = Clock::now() - start;
   process.send(SIGTERM);
   process.wait_good();
-  Row row{.clients = 1, .seconds = seconds};
-  row.client_cpu = (after.cpu - before.cpu) / took.count();
-  row.client_memory = after.own;
-  return row;
+  std::printf("One without a link, in one process: %.1f ms/s, %.1f MiB.\n\n",
+              (after.cpu - before.cpu) / took.count(), after.own);
 }
 
 // --- what is told -------------------------------------------------------------------------------
 
 struct Measure {
   const char* name;
-  double Row::*value;
+  double (*of)(const Row&);
 };
 constexpr Measure kMeasures[] = {
-    {"server: CPU, ms/s", &Row::server_cpu},      {"clients: CPU, ms/s", &Row::client_cpu},
-    {"server: memory, MiB", &Row::server_memory}, {"clients: memory, MiB", &Row::client_memory},
-    {"links: memory, MiB", &Row::link_memory},    {"libraries: memory, MiB", &Row::library_memory},
+    {"server: CPU, ms/s",
+     [](const Row& row) { return (row.server.cpu - row.server_before.cpu) / row.took.count(); }},
+    {"clients: CPU, ms/s",
+     [](const Row& row) {
+       return (row.all_clients.cpu - row.clients_before.cpu) / row.took.count();
+     }},
+    {"server: memory, MiB", [](const Row& row) { return row.server.own; }},
+    {"clients: memory, MiB", [](const Row& row) { return row.all_clients.own; }},
+    {"links: memory, MiB", [](const Row& row) { return row.server.link + row.all_clients.link; }},
+    {"libraries: memory, MiB",
+     [](const Row& row) { return row.server.libraries + row.all_clients.libraries; }},
+    {"server: descriptors", [](const Row& row) { return row.server.descriptors; }},
+    {"server: threads", [](const Row& row) { return row.server.threads; }},
 };
 
-// By least squares.
+// Of which "%g" shows no more digits, and no sign of a zero.
+double rounded(double value, double steps) { return std::round(value * steps) / steps + 0.0; }
+
+// The line by least squares, and how far the farthest is from it.
 void tell_line(const Measure& measure, const std::vector<Row>& rows) {
   double x = 0, y = 0, xx = 0, xy = 0;
   for (const Row& row : rows) {
-    const double clients = row.clients, value = row.*measure.value;
+    const double clients = row.clients, value = measure.of(row);
     x += clients, y += value, xx += clients * clients, xy += clients * value;
   }
   const auto count = static_cast<double>(rows.size());
@@ -411,31 +417,42 @@ void tell_line(const Measure& measure, const std::vector<Row>& rows) {
   const double at_none = (y - slope * x) / count;
   double most = 0;
   for (const Row& row : rows)
-    most = std::max(most, std::abs(row.*measure.value - (at_none + slope * row.clients)));
-  std::printf("| %s | %.2f | %.2f | %.2f |\n", measure.name, slope, at_none, most);
+    most = std::max(most, std::abs(measure.of(row) - (at_none + slope * row.clients)));
+  std::printf(" %.2f | %.2f | %.2f |\n", slope, rounded(at_none, 100), most);
+}
+
+template <class Call>
+void tell_counts(const char* name, const std::vector<Row>& rows, Call call) {
+  std::printf("| %s |", name);
+  for (const Row& row : rows) std::printf(" %.10g |", static_cast<double>(call(row)));
+  std::printf(" | | |\n");
 }
 
 void tell(const std::vector<Row>& rows) {
-  std::printf("\n| clients | s | frames | late |");
-  for (const Measure& measure : kMeasures) std::printf(" %s |", measure.name);
-  std::printf(" round trip p50 / p99 / most, ms |\n|--:|--:|--:|--:|");
-  for (size_t i = 0; i < std::size(kMeasures); ++i) std::printf("--:|");
-  std::printf("--:|\n");
-  for (const Row& row : rows) {
-    std::printf("| %u | %u | %" G_GUINT64_FORMAT " | %" G_GUINT64_FORMAT " |", row.clients,
-                row.seconds, row.frames, row.late);
-    for (const Measure& measure : kMeasures) std::printf(" %.1f |", row.*measure.value);
-    std::printf(" %.2f / %.2f / %.1f |\n", static_cast<double>(row.p50) / 1e3,
-                static_cast<double>(row.p99) / 1e3, static_cast<double>(row.longest) / 1e3);
+  std::printf("| clients |");
+  for (const Row& row : rows) std::printf(" %u |", row.clients);
+  std::printf(" for each | beside | farthest |\n|---|");
+  for (size_t i = 0; i < rows.size() + 3; ++i) std::printf("--:|");
+  std::printf("\n");
+  tell_counts("seconds", rows, [](const Row& row) { return row.seconds; });
+  tell_counts("frames, all back", rows, [](const Row& row) { return row.frames; });
+  tell_counts("frames sent late", rows, [](const Row& row) { return row.late; });
+  for (const Measure& measure : kMeasures) {
+    std::printf("| %s |", measure.name);
+    for (const Row& row : rows) std::printf(" %.10g |", rounded(measure.of(row), 10));
+    tell_line(measure, rows);
   }
-  std::printf("\n| | for each client | beside | farthest from that |\n|---|--:|--:|--:|\n");
-  for (const Measure& measure : kMeasures) tell_line(measure, rows);
+  const auto in_ms = [](guint64 us) { return rounded(static_cast<double>(us) / 1e3, 100); };
+  tell_counts("round trip p50, ms", rows, [&](const Row& row) { return in_ms(row.p50); });
+  tell_counts("round trip p99, ms", rows, [&](const Row& row) { return in_ms(row.p99); });
+  tell_counts("longest round trip, ms", rows, [&](const Row& row) { return in_ms(row.longest); });
   const Row& last = rows.back();
   std::printf(
-      "\nWith %u clients, at first and %u s later: server %.1f and %.1f MiB, links %.1f and "
-      "%.1f MiB.\n\n",
-      last.clients, last.seconds, last.server_memory_before, last.server_memory,
-      last.link_memory_before, last.link_memory);
+      "\nOf %u clients at first and %u s later: server %.1f and %.1f MiB, clients %.1f and "
+      "%.1f MiB, links %.1f and %.1f MiB.\n\n",
+      last.clients, last.seconds, last.server_before.own, last.server.own, last.clients_before.own,
+      last.all_clients.own, last.server_before.link + last.clients_before.link,
+      last.server.link + last.all_clients.link);
 }
 
 unsigned number_from(const char* variable, unsigned otherwise) {
@@ -453,9 +470,7 @@ void run(size_t load, bool isolate) {
   std::printf("\n%s%s, %dx%d, %u frames/s; %ld processors, their load at first: %s\n", what.launch,
               isolate ? ", --isolate" : "", what.width, what.height, kRate,
               sysconf(_SC_NPROCESSORS_ONLN), load_average.c_str());
-  const Row alone = play_without_link(load, less);
-  std::printf("One without a link, in one process: %.1f ms/s, %.1f MiB.\n", alone.client_cpu,
-              alone.client_memory);
+  play_without_link(load, less);
   const Process::Words options = isolate ? Process::Words{"--isolate"} : Process::Words{};
   std::vector<Row> rows;
   for (unsigned clients = 1; clients < most; clients *= 2)
