@@ -6,8 +6,9 @@
 #   --camera   also with a camera driver, in an emulated machine (a few minutes more)
 #   --vm       also a link between that machine and its host (a minute more)
 #   --long     also what takes long: the tests of the elements many times over, a thousand killed
-#              peers, two processes under AddressSanitizer, all elements under ThreadSanitizer, ten
-#              minutes of each fuzzer, elements under valgrind, and clang-tidy
+#              peers, many clients of a server for half an hour, two processes under
+#              AddressSanitizer, all elements under ThreadSanitizer, ten minutes of each fuzzer,
+#              elements under valgrind, and clang-tidy
 #
 # Each test program counts, and so does each build; those with gcc and clang must be free of
 # warnings, which sanitizers make gcc give falsely. Logs of all that fails are shown. Builds are
