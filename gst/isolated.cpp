@@ -44,6 +44,7 @@ namespace {
 
 constexpr auto kPatience = std::chrono::seconds(5);
 constexpr size_t kMostLine = 4096;
+constexpr uint32_t kLinesPerSecond = 200;
 constexpr size_t kMostAsking = 8;      // for the status, of one worker
 constexpr size_t kMostDirections = 2;  // of a link
 
@@ -64,6 +65,9 @@ class IsolatedSession final : public Session, public std::enable_shared_from_thi
  public:
   IsolatedSession(GMainContext* context, Events events)
       : context_(context), events_(std::move(events)) {}
+  ~IsolatedSession() override {
+    if (end_timer_ != nullptr) g_source_unref(end_timer_);
+  }
 
   Status begin(const Media::Plan& plan, Fd& socket) override {
     std::array<int, 2> ends{-1, -1};
@@ -161,16 +165,39 @@ class IsolatedSession final : public Session, public std::enable_shared_from_thi
     std::array<char, kMostLine> bytes{};
     const ssize_t got = recv(control_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) return G_SOURCE_CONTINUE;
-    if (got <= 0) return G_SOURCE_REMOVE;  // it ends
+    if (got <= 0) {
+      wait_for_end();
+      return G_SOURCE_REMOVE;
+    }
     input_.append(bytes.data(), static_cast<size_t>(got));
-    for (size_t end; (end = input_.find('\n')) != std::string::npos; input_.erase(0, end + 1))
-      if (!lines_.take(mmaplink::Clock::now()) || !hear(input_.substr(0, end))) return give_up();
-    return input_.size() <= kMostLine ? G_SOURCE_CONTINUE : give_up();
+    for (size_t end; (end = input_.find('\n')) != std::string::npos; input_.erase(0, end + 1)) {
+      if (!lines_.take(mmaplink::Clock::now()))
+        return give_up("its worker says more than " + std::to_string(kLinesPerSecond) +
+                       " lines a second");
+      if (!hear(input_.substr(0, end))) return give_up("its worker says what makes no sense");
+    }
+    return input_.size() <= kMostLine ? G_SOURCE_CONTINUE
+                                      : give_up("its worker says a line without end");
   }
 
-  gboolean give_up() {
-    events_.on_gone("its worker says what makes no sense");
+  gboolean give_up(const std::string& why) {
+    events_.on_gone(why);
     return G_SOURCE_REMOVE;
+  }
+
+  // It has hung up, which it does as it ends; how it did is known then. One that does not is none
+  // that serves its client.
+  void wait_for_end() {
+    end_timer_ = g_timeout_source_new(
+        static_cast<guint>(std::chrono::milliseconds(kPatience) / std::chrono::milliseconds(1)));
+    g_source_set_callback(
+        end_timer_,
+        [](gpointer kept) -> gboolean {
+          (*static_cast<Kept*>(kept))->events_.on_gone("its worker has hung up, and does not end");
+          return G_SOURCE_REMOVE;
+        },
+        new Kept(shared_from_this()), let_go<Kept>);
+    g_source_attach(end_timer_, context_);
   }
 
   bool hear(const std::string& line) {
@@ -215,6 +242,10 @@ class IsolatedSession final : public Session, public std::enable_shared_from_thi
   }
 
   void reap() {
+    if (end_timer_ != nullptr) {
+      g_source_destroy(end_timer_);
+      g_source_unref(std::exchange(end_timer_, nullptr));
+    }
     int status = 0;
     waitpid(pid_, &status, 0);
     {
@@ -236,9 +267,10 @@ class IsolatedSession final : public Session, public std::enable_shared_from_thi
   Fd control_;
   Fd process_;
   GPid pid_ = 0;
-  std::string input_;  // these by the context
+  GSource* end_timer_ = nullptr;  // these by the context
+  std::string input_;
   mmaplink::StatusLines status_;
-  mmaplink::Allowance lines_{200, 400};
+  mmaplink::Allowance lines_{kLinesPerSecond, 2 * kLinesPerSecond};
   std::mutex mutex_;
   std::condition_variable ended_;
   bool reaped_ = false;

@@ -84,14 +84,23 @@ build() {
   fi
 }
 
-# Reads meson's log of one run and prints a line per test, `passed|failed|skipped NAME`.
-results_of() {
-  python3 - "$1" <<'PYTHON'
-import json, sys
+# Reads meson's log of one run and prints a line per test, `passed|failed|skipped NAME`. What says why
+# one has failed is added to the file REASONS.
+results_of() { # LOG REASONS
+  python3 - "$@" <<'PYTHON'
+import json, re, sys
 kinds = {"OK": "passed", "EXPECTEDFAIL": "passed", "SKIP": "skipped", "IGNORED": "skipped"}
+says_why = re.compile(r":[FE]:\w+:|ERROR|CRITICAL|Sanitizer:|Bail out|^not ok|^FAIL")
 for line in open(sys.argv[1]):
     test = json.loads(line)
-    print(kinds.get(test["result"], "failed"), test["name"])
+    kind = kinds.get(test["result"], "failed")
+    print(kind, test["name"])
+    if kind != "failed":
+        continue
+    said = (test.get("stdout", "") + "\n" + test.get("stderr", "")).splitlines()
+    why = [one[:400] for one in said if says_why.search(one)][:5] or [test["result"]]
+    with open(sys.argv[2], "a") as reasons:
+        reasons.writelines(f"         {test['name']}: {one}\n" for one in why)
 PYTHON
 }
 
@@ -116,7 +125,7 @@ run_tests() {
           broken+=("$test ($name)")
           ;;
       esac
-    done < <(results_of "$log")
+    done < <(results_of "$log" "$work/reasons")
   fi
   [ "$count" -gt 0 ] || fail "no test ran with $name $*"
 }
@@ -338,6 +347,7 @@ summary() {
   step "Summary"
   for one in "${skipped[@]}"; do echo "not run: $one"; done
   for one in "${broken[@]}"; do echo "failed:  $one"; done
+  [ ! -f "$work/reasons" ] || cat "$work/reasons"
   echo "$passed passed, $failed failed"
 }
 
@@ -346,7 +356,7 @@ main() {
     case $1 in
       --camera) camera=yes ;;
       --vm) vm=yes ;;
-      --long) long=yes test_seconds=3600 without_long=() ;;
+      --long) long=yes test_seconds=7200 without_long=() ;;
       -h | --help) usage 0 ;;
       *) usage 2 >&2 ;;
     esac

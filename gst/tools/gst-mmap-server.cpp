@@ -1,6 +1,7 @@
 // gst-mmap-server: a GstMmapServer with a command line, as a service or in a terminal.
 #include <glib-unix.h>
 #include <gst/gst.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -214,10 +215,21 @@ int Program::run() {
 
 }  // namespace
 
+// Ten descriptors a client, and some more of what its elements have. Nothing here uses select(2).
+static void raise_limit_of_files() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
+    // It stays as it was; whoever comes when there are none left is told.
+  }
+}
+
 // NOLINTNEXTLINE(bugprone-exception-escape): where there is no memory it ends, as everywhere
 int main(int argc, char** argv) {
   setlocale(LC_ALL, "");  // NOLINT(concurrency-mt-unsafe): there is one thread
   g_set_prgname("gst-mmap-server");
+  raise_limit_of_files();
   auto line = parse_command_line(argc, argv);
   if (line && line->is_answered) return 0;
   auto options = line ? read_options(*line) : Result<Options>(line.error());

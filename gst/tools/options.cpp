@@ -233,16 +233,17 @@ Result<CommandLine> parse_command_line(int argc, char** argv) {
   gchar* config = nullptr;
   gchar** rest = nullptr;
   gboolean version = FALSE;
+  // As file names: these are taken as they are, in whatever locale this runs.
   std::vector<GOptionEntry> entries;
   for (const auto& one : kSettings)
-    entries.push_back({one.name, 0, one.argument == nullptr ? G_OPTION_FLAG_NO_ARG : 0,
-                       G_OPTION_ARG_CALLBACK, reinterpret_cast<gpointer>(take_option), one.help,
-                       one.argument});
+    entries.push_back(
+        {one.name, 0, one.argument == nullptr ? G_OPTION_FLAG_NO_ARG : G_OPTION_FLAG_FILENAME,
+         G_OPTION_ARG_CALLBACK, reinterpret_cast<gpointer>(take_option), one.help, one.argument});
   entries.push_back({"config", 0, 0, G_OPTION_ARG_FILENAME, &config,
                      "Settings and profiles; read again on SIGHUP", "FILE"});
   entries.push_back({"version", 0, 0, G_OPTION_ARG_NONE, &version, "Say which this is", nullptr});
   entries.push_back(
-      {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_STRING_ARRAY, &rest, nullptr, "[LAUNCH]"});
+      {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &rest, nullptr, "[LAUNCH]"});
   entries.push_back({nullptr, 0, 0, G_OPTION_ARG_NONE, nullptr, nullptr, nullptr});
   GOptionContext* context = g_option_context_new(nullptr);
   g_option_context_set_summary(

@@ -29,8 +29,9 @@ class Serving {
   Serving(const Serving&) = delete;
   Serving& operator=(const Serving&) = delete;
   ~Serving() {
-    for (GstElement* one : pipelines_) gst_object_unref(one);
+    // First: until it has stopped, one who came and left may still be given a pipeline.
     g_object_unref(server_);
+    for (GstElement* one : pipelines_) gst_object_unref(one);
   }
 
   GstMmapServer* get() const { return server_; }

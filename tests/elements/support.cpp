@@ -48,9 +48,12 @@ std::string text_of(GstMessage* message) {
 // --- the scene ----------------------------------------------------------------------------------
 
 Scene::Open Scene::open_now() {
-  Open open{0, 0, 0};
-  for (const auto& file : std::filesystem::directory_iterator("/proc/self/fd"))
-    open.files += !file.path().empty();
+  Open open;
+  for (const auto& file : std::filesystem::directory_iterator("/proc/self/fd")) {
+    ++open.files;
+    std::error_code closed;  // meanwhile
+    open.names += " " + std::filesystem::read_symlink(file, closed).string();
+  }
   for (const auto& task : std::filesystem::directory_iterator("/proc/self/task"))
     open.threads += is_ours(task.path());
   std::ifstream maps("/proc/self/maps");
@@ -60,7 +63,8 @@ Scene::Open Scene::open_now() {
 
 std::string Scene::Open::text() const {
   return std::to_string(files) + " descriptors, " + std::to_string(threads) + " threads, " +
-         std::to_string(mappings) + " mappings";
+         std::to_string(mappings) + " mappings (" +
+         names.substr(std::min<size_t>(names.size(), 1)) + ")";
 }
 
 Scene::Scene() {

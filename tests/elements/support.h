@@ -39,8 +39,11 @@ class Scene {
   std::string src(const std::string& properties = "") const;
   // What the process has open now.
   struct Open {
-    size_t files, threads, mappings;
-    friend bool operator==(const Open&, const Open&) = default;
+    size_t files = 0, threads = 0, mappings = 0;
+    std::string names = {};  // of the files
+    friend bool operator==(const Open& a, const Open& b) {
+      return a.files == b.files && a.threads == b.threads && a.mappings == b.mappings;
+    }
     std::string text() const;
   };
   static Open open_now();

@@ -1,6 +1,8 @@
 // gst-mmap-server and its clients: each gets what an encoder of its own would give it, whatever the
 // others do, in one process and with a worker for each.
+#include <sys/stat.h>
 #include <atomic>
+
 #include <csignal>
 
 #include "tests/processes/serving.h"
@@ -397,6 +399,24 @@ TEST(a_worker_whose_server_has_gone_ends) {
   Process worker({"env", "LC_ALL=C", "python3", "-c", starter, g_getenv("GST_MMAP_WORKER"),
                   "--launch=identity name=é", "--mmap=yes", "--memory=1000000"});
   worker.wait_good();
+}
+
+// Its place is another's in the end.
+TEST(a_worker_that_hangs_up_and_stays_is_killed) {
+  const Stage stage;
+  const std::string worker = stage.path("worker");
+  g_file_set_contents(worker.c_str(), "#!/bin/sh\nexec 4>&-\nexec sleep 1000\n", -1, nullptr);
+  fail_unless(chmod(worker.c_str(), 0700) == 0);
+  Process server(server_words(stage, {"--isolate", "--max-clients=1", "identity"},
+                              {"GST_MMAP_WORKER=" + worker}));
+  const Asking first(stage.path());
+  fail_unless(test::becomes([&] { return children_of(server.id()).size() == 1; }));
+  const std::string told = Asking(stage.path()).refusal();
+  fail_unless(test::contains(told, "as many clients as it may"), "%s", told.c_str());
+  // It is given five seconds to end by itself, and five more.
+  fail_unless(test::becomes([&] { return children_of(server.id()).empty(); }) ||
+              test::becomes([&] { return children_of(server.id()).empty(); }));
+  ends_well(server);
 }
 
 TEST(without_a_worker_clients_are_told_so) {
