@@ -410,12 +410,12 @@ TEST(a_worker_that_hangs_up_and_stays_is_killed) {
   Process server(server_words(stage, {"--isolate", "--max-clients=1", "identity"},
                               {"GST_MMAP_WORKER=" + worker}));
   const Asking first(stage.path());
-  fail_unless(test::becomes([&] { return children_of(server.id()).size() == 1; }));
+  fail_unless(test::becomes([&] { return test::children_of(server.id()).size() == 1; }));
   const std::string told = Asking(stage.path()).refusal();
   fail_unless(test::contains(told, "as many clients as it may"), "%s", told.c_str());
   // It is given five seconds to end by itself, and five more.
-  fail_unless(test::becomes([&] { return children_of(server.id()).empty(); }) ||
-              test::becomes([&] { return children_of(server.id()).empty(); }));
+  fail_unless(test::becomes([&] { return test::children_of(server.id()).empty(); }) ||
+              test::becomes([&] { return test::children_of(server.id()).empty(); }));
   ends_well(server);
 }
 
