@@ -1,8 +1,7 @@
 // bench: runs one pipeline in this process until EOS and prints one line of
 // JSON about it.
 //
-//   bench --label transport=queue benchsrc num-buffers=1000 ! queue !
-//       benchsink expected-frames=1000
+//   bench --label transport=queue benchsrc seconds=1 ! queue ! benchsink
 //
 // A pipeline that is cut in two takes two of these processes; run.sh starts
 // them and adds up what they print.
@@ -13,10 +12,12 @@
 
 #include <cstdio>
 #include <string>
+#include <vector>
 
 #include "gstbenchsink.h"
 #include "gstbenchsrc.h"
 #include "json_line.h"
+#include "pad_probes.h"
 #include "usage_window.h"
 
 namespace {
@@ -24,6 +25,8 @@ namespace {
 struct Options {
   char** labels = nullptr;
   int timeout_seconds = 60;
+  int readers = 0;
+  gboolean kept = FALSE;
   char* needed_element = nullptr;
   char** pipeline = nullptr;
 };
@@ -34,6 +37,10 @@ bool parse(Options& options, int& argc, char**& argv) {
        "NAME=VALUE"},
       {"timeout", 't', 0, G_OPTION_ARG_INT, &options.timeout_seconds, "Fail after this time (60)",
        "SECONDS"},
+      {"readers", 'r', 0, G_OPTION_ARG_INT, &options.readers,
+       "Send nothing before so many are there", "N"},
+      {"kept", 'k', 0, G_OPTION_ARG_NONE, &options.kept,
+       "Also tell by how much memory, descriptors and arenas grow", nullptr},
       {"have", 0, 0, G_OPTION_ARG_STRING, &options.needed_element,
        "Only tell, by the exit status, whether there is such an element", "ELEMENT"},
       {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_STRING_ARRAY, &options.pipeline, nullptr, "PIPELINE"},
@@ -109,20 +116,23 @@ gboolean put_field(GQuark id, const GValue* value, gpointer user_data) {
   return TRUE;
 }
 
-// Each statistic of the transport's elements, by the name of its factory.
-void put_statistics(bench::JsonLine& line, GstElement* element) {
+// Of one of ours; null of others. To be freed.
+GstStructure* statistics_of(GstElement* element) {
   GstElementFactory* factory = gst_element_get_factory(element);
-  const char* name = factory ? GST_OBJECT_NAME(factory) : nullptr;
-  if (!name || !g_str_has_prefix(name, "mmap")) return;
-  const GParamSpec* pspec = g_object_class_find_property(G_OBJECT_GET_CLASS(element), "stats");
-  if (!pspec || pspec->value_type != GST_TYPE_STRUCTURE) return;
+  if (!factory || !g_str_has_prefix(GST_OBJECT_NAME(factory), "mmap")) return nullptr;
   GstStructure* stats = nullptr;
   g_object_get(element, "stats", &stats, nullptr);
+  return stats;
+}
+
+// Each number, by the name of the element's factory.
+void put_statistics(bench::JsonLine& line, GstElement* element) {
+  GstStructure* stats = statistics_of(element);
   if (!stats) return;
   bench::JsonLine fields;
   gst_structure_foreach(stats, put_field, &fields);
   gst_structure_free(stats);
-  line.object(name, fields);
+  line.object(GST_OBJECT_NAME(gst_element_get_factory(element)), fields);
 }
 
 template <typename Visit>
@@ -136,21 +146,26 @@ void for_each_element(GstElement* pipeline, Visit visit) {
   gst_iterator_free(elements);
 }
 
+long count_arenas(GstElement* pipeline) {
+  long all = 0;
+  for_each_element(pipeline, [&all](GstElement* element) {
+    GstStructure* stats = statistics_of(element);
+    guint64 arenas = 0;
+    if (stats && gst_structure_get_uint64(stats, "arenas", &arenas))
+      all += static_cast<long>(arenas);
+    g_clear_pointer(&stats, gst_structure_free);
+  });
+  return all;
+}
+
 struct Report {
-  bench::JsonLine source, sink;
-  guint64 counted = 0;
+  std::vector<bench::JsonLine> sources, sinks;
 
   void add(GstElement* element) {
-    if (GST_IS_BENCH_SRC(element)) {
-      auto* bench_src = GST_BENCH_SRC(element);
-      source = gst_bench_src_report(bench_src);
-      if (sink.empty()) counted = gst_bench_src_counted(bench_src);
-    } else if (GST_IS_BENCH_SINK(element)) {
-      auto* bench_sink = GST_BENCH_SINK(element);
-      sink = gst_bench_sink_report(bench_sink);
-      // Where both are in this process: what arrived is what was done.
-      counted = gst_bench_sink_counted(bench_sink);
-    }
+    if (GST_IS_BENCH_SRC(element))
+      sources.push_back(gst_bench_src_report(GST_BENCH_SRC(element)));
+    else if (GST_IS_BENCH_SINK(element))
+      sinks.push_back(gst_bench_sink_report(GST_BENCH_SINK(element)));
   }
 };
 
@@ -163,6 +178,10 @@ bench::JsonLine usage() {
       .number("minor_faults", window.minor_faults())
       .number("voluntary_switches", window.voluntary_switches())
       .number("involuntary_switches", window.involuntary_switches());
+  if (window.knows_kept())
+    line.number("more_kib", window.more_kib())
+        .number("more_descriptors", window.more_descriptors())
+        .number("more_arenas", window.more_arenas());
   return line;
 }
 
@@ -192,6 +211,16 @@ int main(int argc, char** argv) {
     return 2;
   }
 
+  if (options.readers > 0 && !bench::hold_for_readers(pipeline, options.readers)) {
+    std::fprintf(stderr, "bench: no element here tells when a reader has come\n");
+    gst_object_unref(pipeline);
+    return 2;
+  }
+  bench::watch_relay(pipeline);
+  if (options.kept)
+    bench::UsageWindow::of_process().look_at_what_is_kept(
+        [pipeline] { return count_arenas(pipeline); });
+
   const std::string result = run(pipeline, options.timeout_seconds);
   // The transport's elements have their numbers while they have a link, source
   // and sink when no thread of theirs writes them any more.
@@ -206,10 +235,10 @@ int main(int argc, char** argv) {
   char* version = gst_version_string();
   bench::JsonLine line;
   put_labels(line, options.labels);
-  line.text("gstreamer", version).text("result", result).number("counted", report.counted);
+  line.text("gstreamer", version).text("result", result);
   line.object("process", usage());
-  if (!report.source.empty()) line.object("source", report.source);
-  if (!report.sink.empty()) line.object("sink", report.sink);
+  if (!report.sources.empty()) line.object("source", report.sources.front());
+  if (!report.sinks.empty()) line.objects("sinks", report.sinks);
   if (!statistics.empty()) line.object("stats", statistics);
   std::printf("%s\n", line.str().c_str());
 

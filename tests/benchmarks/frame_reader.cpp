@@ -2,29 +2,27 @@
 
 #include "frame_reader.h"
 
-#include "stamp.h"
 #include "usage_window.h"
 
 namespace bench {
 
-void FrameReader::prepare(const Settings& settings) {
-  sequence_.expect(settings.expected_frames);
-  latencies_.expect(settings.expected_frames);
-}
-
-void FrameReader::read(const void* frame, std::size_t size, std::uint64_t arrived_ns,
-                       const Settings& settings) {
-  ++arrived_;
+void FrameReader::read(const void* frame, std::size_t size, std::uint64_t arrived_ns, bool touch) {
   if (size < sizeof(Stamp)) {
+    ++frames_;
     ++damaged_;
     return;
   }
   const Stamp stamp = read_stamp(frame);
-  sequence_.arrived(stamp.sequence);
-  if (settings.touch && !pattern_intact(frame, size, stamp.sequence)) ++damaged_;
+  if (touch && !pattern_intact(frame, size, stamp.sequence)) ++damaged_;
+  arrived(stamp, arrived_ns);
+}
 
-  if (stamp.sequence < settings.count_from || stamp.sequence >= settings.expected_frames) return;
-  // Not "equal": that very frame may be the one that was lost.
+void FrameReader::arrived(const Stamp& stamp, std::uint64_t arrived_ns) {
+  ++frames_;
+  sequence_.arrived(stamp.sequence);
+  if (stamp.has(kLast)) sequence_.ends_with(stamp.sequence);
+  if (!stamp.has(kCounted)) return;
+  // Whichever is the first of them: one may have been lost.
   if (first_counted_ns_ == 0) {
     UsageWindow::of_process().open();
     first_counted_ns_ = arrived_ns;

@@ -7,24 +7,21 @@
 
 #include "latencies.h"
 #include "sequence_check.h"
+#include "stamp.h"
 
 namespace bench {
 
 class FrameReader {
  public:
-  struct Settings {
-    std::uint64_t count_from = 200;
-    std::uint64_t expected_frames = 0;
-    bool touch = false;
-  };
+  // Takes all memory that reading will need.
+  void prepare() { sequence_.expect(kMostFrames); }
 
-  // Takes all memory that read() will need.
-  void prepare(const Settings& settings);
-  void read(const void* frame, std::size_t size, std::uint64_t arrived_ns,
-            const Settings& settings);
+  void read(const void* frame, std::size_t size, std::uint64_t arrived_ns, bool touch);
+  // One whose stamp is not in it.
+  void arrived(const Stamp& stamp, std::uint64_t arrived_ns);
 
   bool complete() const { return sequence_.complete(); }
-  std::uint64_t arrived() const { return arrived_; }
+  std::uint64_t frames() const { return frames_; }
   // Frames after the first counted one, which is the zero of the time.
   std::uint64_t counted() const { return counted_; }
   double counted_seconds() const;
@@ -36,7 +33,7 @@ class FrameReader {
  private:
   SequenceCheck sequence_;
   Latencies latencies_;
-  std::uint64_t arrived_ = 0;
+  std::uint64_t frames_ = 0;
   std::uint64_t counted_ = 0;
   std::uint64_t damaged_ = 0;
   std::uint64_t first_counted_ns_ = 0;

@@ -2,6 +2,7 @@
 
 #include "frame_writer.h"
 
+#include "push_times.h"
 #include "stamp.h"
 #include "usage_window.h"
 
@@ -11,6 +12,11 @@ namespace {
 constexpr std::uint64_t kSecond = 1'000'000'000;
 constexpr std::uint64_t kLate = 1'000'000;
 constexpr std::uint64_t kHopelessFrames = 10;
+// The first frames may wait for a peer, and a queue is filled before anything has to be given back.
+constexpr std::uint32_t kFirstFlowing = 16;
+constexpr std::uint32_t kLeastWarmUp = 50;
+
+std::uint64_t nanoseconds(double seconds) { return static_cast<std::uint64_t>(seconds * 1e9); }
 }  // namespace
 
 bool FrameWriter::write(void* frame, std::size_t size, const Settings& settings) {
@@ -21,10 +27,27 @@ bool FrameWriter::write(void* frame, std::size_t size, const Settings& settings)
   if (settings.touch) write_pattern(frame, size, next_);
   if (settings.fps > 0) wait_for_time(settings);
 
-  if (next_ == settings.count_from) UsageWindow::of_process().open();
-  write_stamp(frame, {next_, monotonic_ns()});
+  const std::uint32_t flags = flags_at(monotonic_ns(), settings);
+  const Stamp stamp{next_, flags, monotonic_ns()};
+  write_stamp(frame, stamp);
+  PushTimes::of_process().pushed(stamp);
   ++next_;
   return true;
+}
+
+std::uint32_t FrameWriter::flags_at(std::uint64_t now, const Settings& settings) {
+  if (next_ == kFirstFlowing) flowing_since_ns_ = now;
+  if (!counts_ && next_ >= kLeastWarmUp &&
+      now - flowing_since_ns_ >= nanoseconds(settings.warm_up)) {
+    UsageWindow::of_process().open();
+    counts_ = true;
+    first_counted_ = next_;
+    end_ns_ = monotonic_ns() + nanoseconds(settings.seconds);
+  }
+  const bool last = next_ + 1 == (settings.frames > 0 ? settings.frames : kMostFrames);
+  const bool time_over = settings.frames == 0 && counts_ && now >= end_ns_;
+  finished_ = last || time_over;
+  return (counts_ ? kCounted : 0u) | (finished_ ? kLast : 0u);
 }
 
 void FrameWriter::wait_for_time(const Settings& settings) {
@@ -38,14 +61,13 @@ void FrameWriter::wait_for_time(const Settings& settings) {
     return;
   }
 
-  const bool counted = next_ > settings.count_from;
-  if (now - deadline > kLate && counted) ++late_;
+  if (now - deadline > kLate && counts_) ++late_;
   // The first frames block until a peer is there. Catching up on that would
   // measure a burst instead of a paced stream.
   if (now - deadline > kHopelessFrames * kSecond / settings.fps) {
     timetable_start_ns_ = now;
     timetable_first_ = next_;
-    if (counted) ++restarts_;
+    if (counts_) ++restarts_;
   }
 }
 

@@ -4,16 +4,15 @@
 
 #include "frame_reader.h"
 #include "pin.h"
-#include "stamp.h"
+#include "push_times.h"
 
 namespace {
 
 enum {
   PROP_0,
-  PROP_EXPECTED_FRAMES,
   PROP_EOS_WHEN_COMPLETE,
   PROP_TOUCH,
-  PROP_COUNT_FROM,
+  PROP_ENCODED,
   PROP_CPU,
 };
 
@@ -23,10 +22,12 @@ GstStaticPadTemplate sink_template =
 }  // namespace
 
 struct GstBenchSinkPrivate {
-  bench::FrameReader::Settings settings;
   bool eos_when_complete = false;
+  bool touch = false;
+  bool encoded = false;
   int cpu = bench::kAnyCpu;
 
+  int fps_n = 0, fps_d = 1;
   bench::FrameReader reader;
 };
 
@@ -41,17 +42,14 @@ static void gst_bench_sink_set_property(GObject* object, guint id, const GValue*
                                         GParamSpec* pspec) {
   auto* priv = GST_BENCH_SINK(object)->priv;
   switch (id) {
-    case PROP_EXPECTED_FRAMES:
-      priv->settings.expected_frames = g_value_get_uint(value);
-      break;
     case PROP_EOS_WHEN_COMPLETE:
       priv->eos_when_complete = g_value_get_boolean(value);
       break;
     case PROP_TOUCH:
-      priv->settings.touch = g_value_get_boolean(value);
+      priv->touch = g_value_get_boolean(value);
       break;
-    case PROP_COUNT_FROM:
-      priv->settings.count_from = g_value_get_uint64(value);
+    case PROP_ENCODED:
+      priv->encoded = g_value_get_boolean(value);
       break;
     case PROP_CPU:
       priv->cpu = g_value_get_int(value);
@@ -61,47 +59,43 @@ static void gst_bench_sink_set_property(GObject* object, guint id, const GValue*
   }
 }
 
-static void gst_bench_sink_get_property(GObject* object, guint id, GValue* value,
-                                        GParamSpec* pspec) {
-  const auto* priv = GST_BENCH_SINK(object)->priv;
-  switch (id) {
-    case PROP_EXPECTED_FRAMES:
-      g_value_set_uint(value, static_cast<guint>(priv->settings.expected_frames));
-      break;
-    case PROP_EOS_WHEN_COMPLETE:
-      g_value_set_boolean(value, priv->eos_when_complete);
-      break;
-    case PROP_TOUCH:
-      g_value_set_boolean(value, priv->settings.touch);
-      break;
-    case PROP_COUNT_FROM:
-      g_value_set_uint64(value, priv->settings.count_from);
-      break;
-    case PROP_CPU:
-      g_value_set_int(value, priv->cpu);
-      break;
-    default:
-      G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, pspec);
-  }
+static gboolean gst_bench_sink_start(GstBaseSink* sink) {
+  GST_BENCH_SINK(sink)->priv->reader.prepare();
+  return TRUE;
 }
 
-static gboolean gst_bench_sink_start(GstBaseSink* sink) {
+static gboolean gst_bench_sink_set_caps(GstBaseSink* sink, GstCaps* caps) {
   auto* priv = GST_BENCH_SINK(sink)->priv;
-  if (priv->settings.expected_frames == 0) {
-    GST_ELEMENT_ERROR(sink, RESOURCE, SETTINGS, (nullptr), ("expected-frames is not set"));
-    return FALSE;
-  }
-  priv->reader.prepare(priv->settings);
-  return TRUE;
+  const GstStructure* structure = gst_caps_get_structure(caps, 0);
+  if (!priv->encoded ||
+      gst_structure_get_fraction(structure, "framerate", &priv->fps_n, &priv->fps_d))
+    return TRUE;
+  GST_ELEMENT_ERROR(sink, STREAM, FORMAT, (nullptr),
+                    ("without a frame rate, encoded frames can't be numbered"));
+  return FALSE;
+}
+
+// Not its timestamp, which encoders shift, nor its running time, which is another in each process.
+static guint32 number_of(GstBaseSink* sink, const GstBuffer* buffer) {
+  const auto* priv = GST_BENCH_SINK(sink)->priv;
+  const guint64 time =
+      gst_segment_to_stream_time(&sink->segment, GST_FORMAT_TIME, GST_BUFFER_PTS(buffer));
+  return static_cast<guint32>(gst_util_uint64_scale_round(
+      time, static_cast<guint64>(priv->fps_n), static_cast<guint64>(priv->fps_d) * GST_SECOND));
 }
 
 static GstFlowReturn gst_bench_sink_render(GstBaseSink* sink, GstBuffer* buffer) {
   auto* priv = GST_BENCH_SINK(sink)->priv;
   const guint64 arrived_ns = bench::monotonic_ns();
 
-  if (priv->reader.arrived() == 0 && !bench::pin_this_thread(priv->cpu)) {
+  if (priv->reader.frames() == 0 && !bench::pin_this_thread(priv->cpu)) {
     GST_ELEMENT_ERROR(sink, RESOURCE, SETTINGS, (nullptr), ("no processor %d for this", priv->cpu));
     return GST_FLOW_ERROR;
+  }
+
+  if (priv->encoded) {
+    priv->reader.arrived(bench::PushTimes::of_process().of(number_of(sink, buffer)), arrived_ns);
+    return GST_FLOW_OK;
   }
 
   GstMapInfo map;
@@ -110,7 +104,7 @@ static GstFlowReturn gst_bench_sink_render(GstBaseSink* sink, GstBuffer* buffer)
                       ("a frame's memory can't be mapped for reading"));
     return GST_FLOW_ERROR;
   }
-  priv->reader.read(map.data, map.size, arrived_ns, priv->settings);
+  priv->reader.read(map.data, map.size, arrived_ns, priv->touch);
   gst_buffer_unmap(buffer, &map);
 
   return priv->eos_when_complete && priv->reader.complete() ? GST_FLOW_EOS : GST_FLOW_OK;
@@ -134,32 +128,30 @@ static void gst_bench_sink_class_init(GstBenchSinkClass* klass) {
   auto* object_class = G_OBJECT_CLASS(klass);
   auto* element_class = GST_ELEMENT_CLASS(klass);
   auto* base_class = GST_BASE_SINK_CLASS(klass);
-  const auto flags = static_cast<GParamFlags>(G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS);
+  const auto flags = static_cast<GParamFlags>(G_PARAM_WRITABLE | G_PARAM_STATIC_STRINGS);
 
   object_class->set_property = gst_bench_sink_set_property;
-  object_class->get_property = gst_bench_sink_get_property;
   object_class->finalize = gst_bench_sink_finalize;
   base_class->start = gst_bench_sink_start;
+  base_class->set_caps = gst_bench_sink_set_caps;
   base_class->render = gst_bench_sink_render;
 
   const auto install = [object_class](guint id, GParamSpec* pspec) {
     g_object_class_install_property(object_class, id, pspec);
   };
-  install(PROP_EXPECTED_FRAMES,
-          g_param_spec_uint("expected-frames", "Expected frames", "How many frames benchsrc pushes",
-                            0, 100'000'000, 0, flags));
   install(PROP_EOS_WHEN_COMPLETE,
           g_param_spec_boolean("eos-when-complete", "EOS when complete",
-                               "End the stream when every expected frame has "
-                               "arrived, for transports that carry no EOS",
+                               "End the stream when every frame has arrived, "
+                               "for transports that carry no EOS",
                                FALSE, flags));
   install(PROP_TOUCH, g_param_spec_boolean("touch", "Touch",
                                            "Read every byte of a frame, and check it "
                                            "(benchsrc must have touch set, too)",
                                            FALSE, flags));
-  install(PROP_COUNT_FROM,
-          g_param_spec_uint64("count-from", "Count from", "First frame that is no longer start-up",
-                              0, G_MAXUINT64, 200, flags));
+  install(PROP_ENCODED,
+          g_param_spec_boolean("encoded", "Encoded",
+                               "Frames are those of a benchsrc in this process, encoded meanwhile",
+                               FALSE, flags));
   install(PROP_CPU, g_param_spec_int("cpu", "Processor",
                                      "Keep the streaming thread on this one (-1 = on any)",
                                      bench::kAnyCpu, G_MAXINT, bench::kAnyCpu, flags));
@@ -172,19 +164,17 @@ static void gst_bench_sink_class_init(GstBenchSinkClass* klass) {
 
 bench::JsonLine gst_bench_sink_report(GstBenchSink* self) {
   const auto& reader = self->priv->reader;
+  const auto& latencies = reader.latencies();
   bench::JsonLine line;
-  line.number("frames", reader.arrived())
-      .number("counted_from", self->priv->settings.count_from)
+  line.number("frames", reader.frames())
+      .number("distinct", reader.sequence().distinct())
       .number("counted", reader.counted())
       .number("counted_s", reader.counted_seconds())
-      .number("lost", reader.sequence().lost())
       .number("duplicated", reader.sequence().duplicated())
       .number("reordered", reader.sequence().reordered())
       .number("damaged", reader.damaged())
-      .number("latency_p50_us", reader.latencies().percentile_us(0.50))
-      .number("latency_p99_us", reader.latencies().percentile_us(0.99))
-      .number("latency_max_us", reader.latencies().percentile_us(1.0));
+      .number("latency_p50_us", latencies.percentile_us(0.50))
+      .number("latency_p99_us", latencies.percentile_us(0.99))
+      .number("latency_max_us", latencies.max_us());
   return line;
 }
-
-guint64 gst_bench_sink_counted(GstBenchSink* self) { return self->priv->reader.counted(); }

@@ -1,6 +1,6 @@
 // benchsink: takes stamped frames as they come and checks and times them.
 //
-//   ... ! benchsink expected-frames=1000
+//   ... ! benchsink
 //
 // It synchronises on no clock: a latency is from benchsrc's push to render().
 
@@ -19,4 +19,3 @@ G_END_DECLS
 
 // What arrived so far. Only while nothing flows.
 bench::JsonLine gst_bench_sink_report(GstBenchSink* self);
-guint64 gst_bench_sink_counted(GstBenchSink* self);

@@ -8,6 +8,7 @@
 
 #include "frame_writer.h"
 #include "pin.h"
+#include "stamp.h"
 
 namespace {
 
@@ -19,7 +20,9 @@ enum {
   PROP_SIZE,
   PROP_FPS,
   PROP_TOUCH,
-  PROP_COUNT_FROM,
+  PROP_WARM_UP,
+  PROP_SECONDS,
+  PROP_FRAMES,
   PROP_OWN_POOL_BUFFERS,
   PROP_CPU,
 };
@@ -87,50 +90,20 @@ static void gst_bench_src_set_property(GObject* object, guint id, const GValue* 
     case PROP_TOUCH:
       priv->settings.touch = g_value_get_boolean(value);
       break;
-    case PROP_COUNT_FROM:
-      priv->settings.count_from = g_value_get_uint64(value);
+    case PROP_WARM_UP:
+      priv->settings.warm_up = g_value_get_double(value);
+      break;
+    case PROP_SECONDS:
+      priv->settings.seconds = g_value_get_double(value);
+      break;
+    case PROP_FRAMES:
+      priv->settings.frames = g_value_get_uint(value);
       break;
     case PROP_OWN_POOL_BUFFERS:
       priv->own_pool_buffers = g_value_get_uint(value);
       break;
     case PROP_CPU:
       priv->cpu = g_value_get_int(value);
-      break;
-    default:
-      G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, pspec);
-  }
-}
-
-static void gst_bench_src_get_property(GObject* object, guint id, GValue* value,
-                                       GParamSpec* pspec) {
-  const auto* priv = GST_BENCH_SRC(object)->priv;
-  switch (id) {
-    case PROP_WIDTH:
-      g_value_set_int(value, priv->width);
-      break;
-    case PROP_HEIGHT:
-      g_value_set_int(value, priv->height);
-      break;
-    case PROP_FORMAT:
-      g_value_set_string(value, priv->format.c_str());
-      break;
-    case PROP_SIZE:
-      g_value_set_uint(value, priv->size);
-      break;
-    case PROP_FPS:
-      g_value_set_uint(value, priv->settings.fps);
-      break;
-    case PROP_TOUCH:
-      g_value_set_boolean(value, priv->settings.touch);
-      break;
-    case PROP_COUNT_FROM:
-      g_value_set_uint64(value, priv->settings.count_from);
-      break;
-    case PROP_OWN_POOL_BUFFERS:
-      g_value_set_uint(value, priv->own_pool_buffers);
-      break;
-    case PROP_CPU:
-      g_value_set_int(value, priv->cpu);
       break;
     default:
       G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, pspec);
@@ -201,6 +174,7 @@ static gboolean gst_bench_src_decide_allocation(GstBaseSrc* src, GstQuery* query
 
 static GstFlowReturn gst_bench_src_fill(GstPushSrc* src, GstBuffer* buffer) {
   auto* priv = GST_BENCH_SRC(src)->priv;
+  if (priv->writer.finished()) return GST_FLOW_EOS;
   const guint64 sequence = priv->writer.written();
 
   if (sequence == 0 && !bench::pin_this_thread(priv->cpu)) {
@@ -247,10 +221,9 @@ static void gst_bench_src_class_init(GstBenchSrcClass* klass) {
   auto* object_class = G_OBJECT_CLASS(klass);
   auto* element_class = GST_ELEMENT_CLASS(klass);
   auto* base_class = GST_BASE_SRC_CLASS(klass);
-  const auto flags = static_cast<GParamFlags>(G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS);
+  const auto flags = static_cast<GParamFlags>(G_PARAM_WRITABLE | G_PARAM_STATIC_STRINGS);
 
   object_class->set_property = gst_bench_src_set_property;
-  object_class->get_property = gst_bench_src_get_property;
   object_class->finalize = gst_bench_src_finalize;
   base_class->get_caps = gst_bench_src_get_caps;
   base_class->set_caps = gst_bench_src_set_caps;
@@ -275,9 +248,14 @@ static void gst_bench_src_class_init(GstBenchSrcClass* klass) {
                             "Pace against CLOCK_MONOTONIC (0 = unpaced)", 0, 100000, 0, flags));
   install(PROP_TOUCH,
           g_param_spec_boolean("touch", "Touch", "Write every byte of a frame", FALSE, flags));
-  install(PROP_COUNT_FROM,
-          g_param_spec_uint64("count-from", "Count from", "First frame that is no longer start-up",
-                              0, G_MAXUINT64, 200, flags));
+  install(PROP_WARM_UP, g_param_spec_double("warm-up", "Warm-up", "Seconds before frames count", 0,
+                                            3600, 0.5, flags));
+  install(PROP_SECONDS,
+          g_param_spec_double("seconds", "Seconds", "For which frames count", 0, 36000, 2, flags));
+  install(PROP_FRAMES,
+          g_param_spec_uint("frames", "Frames",
+                            "How many in all, in place of that time (0 = as many as it has)", 0,
+                            bench::kMostFrames, 0, flags));
   install(PROP_OWN_POOL_BUFFERS, g_param_spec_uint("own-pool-buffers", "Own pool's buffers",
                                                    "Most buffers of the pool that is made when "
                                                    "downstream proposes none (0 = no limit)",
@@ -296,7 +274,7 @@ bench::JsonLine gst_bench_src_report(GstBenchSrc* self) {
   const auto* priv = self->priv;
   bench::JsonLine line;
   line.number("frames", priv->writer.written())
-      .number("counted_from", priv->settings.count_from)
+      .number("counted", priv->writer.counted())
       .number("frame_size", priv->frame_size)
       .text("pool", priv->pool)
       .text("pool_from", priv->pool_proposed ? "downstream" : "source")
@@ -308,10 +286,4 @@ bench::JsonLine gst_bench_src_report(GstBenchSrc* self) {
   if (priv->settings.fps > 0)
     line.number("late", priv->writer.late()).number("restarts", priv->writer.restarts());
   return line;
-}
-
-guint64 gst_bench_src_counted(GstBenchSrc* self) {
-  const guint64 written = self->priv->writer.written();
-  const guint64 first = self->priv->settings.count_from;
-  return written > first ? written - first : 0;
 }

@@ -1,7 +1,7 @@
 // benchsrc: pushes stamped frames, in memory that downstream proposed.
 //
-//   benchsrc num-buffers=1000 width=1920 height=1080 format=I420 fps=60 ! ...
-//   benchsrc num-buffers=1000 size=4096 ! ...        application/octet-stream
+//   benchsrc seconds=2 width=1920 height=1080 format=I420 fps=60 ! ...
+//   benchsrc frames=1000 size=4096 ! ...        application/octet-stream
 
 #pragma once
 
@@ -18,4 +18,3 @@ G_END_DECLS
 
 // What was pushed so far, and from which memory. Only while nothing flows.
 bench::JsonLine gst_bench_src_report(GstBenchSrc* self);
-guint64 gst_bench_src_counted(GstBenchSrc* self);

@@ -58,4 +58,10 @@ JsonLine& JsonLine::object(std::string_view name, const JsonLine& value) {
   return raw(name, value.str());
 }
 
+JsonLine& JsonLine::objects(std::string_view name, const std::vector<JsonLine>& values) {
+  std::string all;
+  for (const JsonLine& value : values) all += (all.empty() ? "" : ",") + value.str();
+  return raw(name, "[" + all + "]");
+}
+
 }  // namespace bench

@@ -1,11 +1,12 @@
 // Builds one line of JSON: an object whose members are texts, numbers and
-// further objects, in the order in which they were added.
+// further objects (or arrays of them), in the order in which they were added.
 
 #pragma once
 
 #include <concepts>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace bench {
 
@@ -18,6 +19,7 @@ class JsonLine {
     return raw(name, std::to_string(value));
   }
   JsonLine& object(std::string_view name, const JsonLine& value);
+  JsonLine& objects(std::string_view name, const std::vector<JsonLine>& values);
 
   bool empty() const { return members_.empty(); }
   std::string str() const { return "{" + members_ + "}"; }

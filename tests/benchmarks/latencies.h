@@ -1,34 +1,37 @@
-// Latencies of single frames, kept in memory that was touched beforehand, and
-// their percentiles.
+// Latencies of single frames, counted in buckets of at most a fifth of a percent, and their
+// percentiles: the memory is the same for any number of frames, and all of it touched beforehand,
+// since a first touch later on would count as a page fault of the transport.
 
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 namespace bench {
 
 class Latencies {
  public:
-  // Writes the memory it takes: a first touch later on would be counted as a
-  // page fault of the transport that is measured.
-  void expect(std::size_t frames) { nanoseconds_.assign(frames, 0); }
+  void add(std::uint64_t nanoseconds);
 
-  // What exceeds the expected number is left out.
-  void add(std::uint64_t nanoseconds) {
-    if (count_ < nanoseconds_.size()) nanoseconds_[count_++] = nanoseconds;
-  }
+  std::uint64_t count() const { return count_; }
 
-  std::size_t count() const { return count_; }
-
-  // The smallest latency that at least this share (0 < share <= 1) of all
-  // frames did not exceed; 0 when there is none.
+  // The latency that this share (0 < share < 1) of all frames did not exceed; 0 when there is
+  // none.
   double percentile_us(double share) const;
+  double max_us() const { return static_cast<double>(max_) / 1000; }
 
  private:
-  std::vector<std::uint64_t> nanoseconds_;
-  std::size_t count_ = 0;
+  // As a floating-point number is: an exponent, and the digits after the first one.
+  static constexpr unsigned kDigits = 9;
+  static constexpr unsigned kExponents = 40;  // up to 600 seconds
+
+  static std::size_t bucket_of(std::uint64_t nanoseconds);
+  static double middle_of(std::size_t bucket);
+
+  std::array<std::uint64_t, (kExponents - kDigits + 1) << kDigits> counts_{};
+  std::uint64_t count_ = 0;
+  std::uint64_t max_ = 0;
 };
 
 }  // namespace bench

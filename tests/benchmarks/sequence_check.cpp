@@ -4,7 +4,7 @@
 
 namespace bench {
 
-void SequenceCheck::arrived(std::uint64_t sequence) {
+void SequenceCheck::arrived(std::uint32_t sequence) {
   if (sequence >= seen_.size()) {
     ++impossible_;
     return;
@@ -13,12 +13,12 @@ void SequenceCheck::arrived(std::uint64_t sequence) {
     ++duplicated_;
     return;
   }
-  seen_[sequence] = 1;
+  seen_[sequence] = true;
   ++distinct_;
   if (sequence < after_highest_)
     ++reordered_;
   else
-    after_highest_ = sequence + 1;
+    after_highest_ = std::uint64_t{sequence} + 1;
 }
 
 }  // namespace bench

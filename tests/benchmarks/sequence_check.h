@@ -1,4 +1,4 @@
-// Tells which of an expected number of frames arrived, and in which order.
+// Tells which frames arrived, and in which order.
 //
 // Every sequence number has its own mark, so that a frame that arrives late is
 // one reordered frame and not one lost and one duplicated. Memory is taken by
@@ -13,20 +13,23 @@ namespace bench {
 
 class SequenceCheck {
  public:
-  void expect(std::uint64_t frames) { seen_.assign(frames, 0); }
+  // At most that many.
+  void expect(std::uint32_t frames) { seen_.assign(frames, false); }
 
-  void arrived(std::uint64_t sequence);
+  void arrived(std::uint32_t sequence);
+  void ends_with(std::uint32_t sequence) { expected_ = std::uint64_t{sequence} + 1; }
 
-  bool complete() const { return distinct_ == seen_.size(); }
+  // All up to the last one, if that one has come.
+  bool complete() const { return distinct_ == expected_; }
   std::uint64_t distinct() const { return distinct_; }
-  std::uint64_t lost() const { return seen_.size() - distinct_; }
   std::uint64_t duplicated() const { return duplicated_; }
   std::uint64_t reordered() const { return reordered_; }
   // Numbers that no sender can have written: the stamp was damaged.
   std::uint64_t impossible() const { return impossible_; }
 
  private:
-  std::vector<unsigned char> seen_;
+  std::vector<bool> seen_;
+  std::uint64_t expected_ = ~std::uint64_t{0};
   std::uint64_t after_highest_ = 0;
   std::uint64_t distinct_ = 0;
   std::uint64_t duplicated_ = 0;

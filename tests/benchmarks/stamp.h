@@ -10,11 +10,24 @@
 
 namespace bench {
 
+// Only the source knows when start-up is over and which frame is the last one: a run is as long as
+// its time, not as its number of frames. So each frame says it.
+enum StampFlag : std::uint32_t {
+  kCounted = 1,
+  kLast = 2,
+};
+
 struct Stamp {
-  std::uint64_t sequence;
+  std::uint32_t sequence;
+  std::uint32_t flags;
   std::uint64_t pushed_ns;  // CLOCK_MONOTONIC
+
+  bool has(StampFlag flag) const { return (flags & flag) != 0; }
 };
 static_assert(sizeof(Stamp) == 16);
+
+// Marks and slots for that many are made beforehand; no run is longer.
+inline constexpr std::uint32_t kMostFrames = 1u << 23;
 
 std::uint64_t monotonic_ns();
 void sleep_until(std::uint64_t deadline_ns);

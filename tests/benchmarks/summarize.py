@@ -1,41 +1,38 @@
 #!/usr/bin/env python3
-"""Turns the lines that run.sh collects into tables in Markdown.
+"""Turns the lines that run.sh collects into tables in Markdown, and a plot.
 
-    summarize.py FILE.jsonl
+    summarize.py FILE.jsonl [FILE.svg]
 
-Both processes of a transport count: their costs are added up. Numbers are
-medians over the rounds, with the smallest and the largest in parentheses; a
-ratio is the median of the ratios to the queue of the same round, so that a busy
-minute of the machine does not count for one of them alone.
-Exit status: 1 when a process failed or a frame was lost, duplicated, reordered
-or damaged.
+All processes of a measurement count: their costs are added up. Numbers are medians over the
+rounds; a ratio is the median of the ratios within each round, so that a busy minute of the machine
+does not count for one of them alone.
 """
 
 import collections
 import json
 import os
+import pathlib
 import platform
 import statistics
 import sys
 
+import cases as benchmark
+import plot
+import targets
+
 REFERENCE = "queue"
-CASES = {
-    "unpaced": "1080p I420, unpaced, frames untouched",
-    "two-cores": "1080p I420, unpaced, frames untouched, source and sink on a processor each",
-    "one-core": "1080p I420, unpaced, frames untouched, all on one processor",
-    "paced": "1080p I420 at 60 frames/s, frames untouched",
-    "touched": "1080p I420, unpaced, every byte written, read and checked",
-}
 # Heading, key of the measurement, digits, with a ratio to the reference.
 COLUMNS = [
     ("frames/s", "fps", 0, True),
     ("CPU µs/frame", "cpu_us", 1, True),
     ("latency p50 µs", "p50_us", 0, True),
-    ("latency p99 µs", "p99_us", 0, True),
+    ("p99 µs", "p99_us", 0, True),
+    ("max µs", "max_us", 0, False),
     ("minor faults/frame", "faults", 3, False),
     ("context switches/frame", "switches", 2, False),
     ("bytes copied/frame", "copied", 0, False),
 ]
+WRONG = ("lost", "duplicated", "reordered", "damaged")
 
 
 def copied_bytes(lines, source):
@@ -51,83 +48,122 @@ def copied_bytes(lines, source):
     return None
 
 
-def measurement(lines):
-    """One round of one transport: what its processes say, added up."""
-    source = next(line["source"] for line in lines if "source" in line)
-    sink = next(line["sink"] for line in lines if "sink" in line)
-
-    def per_frame(*keys):
-        return sum(
-            sum(line["process"][key] for key in keys) / line["counted"]
-            for line in lines
-        )
-
+def wrong_frames(lines):
+    """How many were lost, duplicated, reordered and damaged, on the way to all sinks."""
+    pushed = sum(line["source"]["frames"] for line in lines if "source" in line)
+    sinks = [sink for line in lines for sink in line.get("sinks", [])]
     return {
-        "fps": sink["counted"] / sink["counted_s"],
-        "cpu_us": 1e6 * per_frame("user_s", "system_s"),
-        "p50_us": sink["latency_p50_us"],
-        "p99_us": sink["latency_p99_us"],
-        "faults": per_frame("minor_faults"),
-        "switches": per_frame("voluntary_switches", "involuntary_switches"),
-        "copied": copied_bytes(lines, source),
-        "counted": f'{sink["counted_from"] + 1} – {source["frames"] - 1}',
+        name: sum(pushed - sink["distinct"] if name == "lost" else sink[name] for sink in sinks)
+        for name in WRONG
     }
 
 
-def faults_of(lines, processes):
+def failures_of(lines):
     """What must not happen, in words."""
-    found = []
-    for line in lines:
-        if line["result"] != "eos":
-            found.append(f'{line["role"]}: {line["result"]}')
-        for name in ("lost", "duplicated", "reordered", "damaged"):
-            if line.get("sink", {}).get(name, 0):
-                found.append(f'{line["sink"][name]} {name}')
-        if line["result"] == "eos" and line["counted"] < 1:
-            found.append(f'{line["role"]}: no frame was counted')
-    if len(lines) != processes:
-        found.append(f"{len(lines)} of {processes} processes reported")
+    found = [f'{line["role"]}: {line["result"]}' for line in lines if line["result"] != "eos"]
+    if len(lines) != int(lines[0]["processes"]):
+        found.append(f'{len(lines)} of {lines[0]["processes"]} processes reported')
+    if not found:
+        found = [f"{n} {name}" for name, n in wrong_frames(lines).items() if n]
+        if not all(sink["counted"] for line in lines for sink in line.get("sinks", [])):
+            found.append("no frame was counted")
     return found
 
 
-def cell(values, digits):
-    values = [value for value in values if value is not None]
-    if not values:
-        return "–"
+def measurement(lines):
+    """One round of one transport: what its processes say, added up."""
+    source = next(line["source"] for line in lines if "source" in line)
+    sinks = [sink for line in lines for sink in line.get("sinks", [])]
+
+    def per_frame(*keys):
+        return sum(line["process"][key] for line in lines for key in keys) / source["counted"]
+
+    return {
+        "fps": min(sink["counted"] / sink["counted_s"] for sink in sinks),
+        "cpu_us": 1e6 * per_frame("user_s", "system_s"),
+        "p50_us": statistics.median(sink["latency_p50_us"] for sink in sinks),
+        "p99_us": max(sink["latency_p99_us"] for sink in sinks),
+        "max_us": max(sink["latency_max_us"] for sink in sinks),
+        "faults": per_frame("minor_faults"),
+        "switches": per_frame("voluntary_switches", "involuntary_switches"),
+        "copied": copied_bytes(lines, source),
+        "kept": [sum(line["process"].get(key, 0) for line in lines)
+                 for key in ("more_kib", "more_descriptors", "more_arenas")],
+    }
+
+
+class Results:
+    """runs[case][transport][round] is a measurement."""
+
+    def __init__(self, path):
+        self.path = path
+        self.runs = collections.defaultdict(lambda: collections.defaultdict(dict))
+        self.wrong = collections.defaultdict(collections.Counter)
+        self.failures = []
+        self.version = "GStreamer"
+        groups = collections.defaultdict(list)
+        for text in pathlib.Path(path).read_text(encoding="utf-8").splitlines():
+            line = json.loads(text)
+            self.version = line.get("gstreamer", self.version)
+            groups[line["case"], line["transport"], line["round"]].append(line)
+        for (case, transport, number), lines in groups.items():
+            runs = self.runs[case][transport]
+            found = failures_of(lines)
+            self.failures += [f"{case}, {transport}, round {number}: {f}" for f in found]
+            self.wrong[case, transport].update(wrong_frames(lines))
+            if not found:
+                runs[number] = measurement(lines)
+
+    def median(self, case, transport, key):
+        """None where that was not measured."""
+        values = [run[key] for run in self.runs.get(case, {}).get(transport, {}).values()]
+        values = [value for value in values if value is not None]
+        return statistics.median(values) if values else None
+
+    def ratio(self, ours, theirs, value, other_value=None):
+        """Of (case, transport) to another, within each round; value is of a run."""
+        ours, theirs = (self.runs.get(case, {}).get(t, {}) for case, t in (ours, theirs))
+        ratios = [
+            value(run) / (other_value or value)(theirs[number])
+            for number, run in ours.items()
+            if number in theirs and (other_value or value)(theirs[number])
+        ]
+        return statistics.median(ratios) if ratios else None
+
+
+def show(value, digits):
     # A thousands separator that does not end a number in a Markdown table.
-    show = lambda value: f"{value:,.{digits}f}".replace(",", " ")
-    low, high = show(min(values)), show(max(values))
-    text = show(statistics.median(values))
-    return text if low == high else f"{text} ({low} – {high})"
+    return "–" if value is None else f"{value:,.{digits}f}".replace(",", " ")
 
 
-def ratio(runs, reference, key):
-    ratios = [
-        run[key] / reference[number][key]
-        for number, run in runs.items()
-        if number in reference and reference[number][key]
-    ]
-    return f"{statistics.median(ratios):.2f}" if ratios else "–"
+def print_table(rows):
+    rows.insert(1, ["---"] + ["--:"] * (len(rows[0]) - 1))
+    for row in rows:
+        print("| " + " | ".join(row) + " |")
+    print()
 
 
-def table(case, by_transport, totals):
-    reference = by_transport.get(REFERENCE, {})
+def print_case(results, case, title):
     heads = ["transport"]
     for heading, _, _, has_ratio in COLUMNS:
         heads += [heading] + (["× queue"] if has_ratio else [])
-    heads += ["lost / dup. / reordered / damaged", "rounds", "frames counted"]
-    rows = [heads, ["---"] + ["--:"] * (len(heads) - 1)]
-    for transport, runs in by_transport.items():
+    rows = [heads + ["lost / dup. / reordered / damaged", "rounds"]]
+    for transport, runs in results.runs[case].items():
         row = [transport]
         for _, key, digits, has_ratio in COLUMNS:
-            row.append(cell([run[key] for run in runs.values()], digits))
+            values = [run[key] for run in runs.values() if run[key] is not None]
+            text = show(results.median(case, transport, key), digits)
+            if key in ("fps", "cpu_us") and len(values) > 1:
+                text += f" ({show(min(values), digits)} – {show(max(values), digits)})"
+            row.append(text)
             if has_ratio:
-                row.append(ratio(runs, reference, key))
-        row.append(" / ".join(str(n) for n in totals[case, transport]))
-        row.append(str(len(runs)))
-        row.append(next(iter(runs.values()))["counted"] if runs else "–")
-        rows.append(row)
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+                row.append(show(results.ratio((case, transport), (case, REFERENCE),
+                                              lambda run, key=key: run[key]), 2))
+        wrong = results.wrong[case, transport]
+        row.append(" / ".join(str(wrong[name]) for name in WRONG))
+        rows.append(row + [str(len(runs))])
+    print(f"### {title}\n\n`{case}`\n")
+    print_table(rows)
 
 
 def processor():
@@ -141,54 +177,40 @@ def processor():
     return platform.machine()
 
 
-def main():
-    if len(sys.argv) != 2:
-        print(__doc__, file=sys.stderr)
-        return 2
-    groups = collections.defaultdict(list)
-    with open(sys.argv[1], encoding="utf-8") as raw:
-        for text in raw:
-            line = json.loads(text)
-            groups[line["case"], line["transport"], line["round"]].append(line)
-
-    cases = collections.defaultdict(lambda: collections.defaultdict(dict))
-    totals = collections.defaultdict(lambda: [0, 0, 0, 0])
-    failures = []
-    for (case, transport, number), lines in groups.items():
-        runs = cases[case][transport]
-        found = faults_of(lines, 1 if transport == REFERENCE else 2)
-        failures += [f"{case}, {transport}, round {number}: {f}" for f in found]
-        for line in lines:
-            for at, name in enumerate(
-                ("lost", "duplicated", "reordered", "damaged")
-            ):
-                totals[case, transport][at] += line.get("sink", {}).get(name, 0)
-        if not found:
-            runs[number] = measurement(lines)
-
-    version = next(
-        (line["gstreamer"] for lines in groups.values() for line in lines
-         if "gstreamer" in line),
-        "GStreamer",
-    )
+def report(results, seconds=None):
+    took = f" after {seconds:.0f} s" if seconds else ""
     print("# Benchmarks\n")
     print(
-        f"{os.cpu_count()} × {processor()}, Linux {platform.release()}, "
-        f"{version}, load average {os.getloadavg()[0]:.1f} at the end. Median (smallest "
-        "– largest) over the rounds; costs are of all processes together, from "
-        "the first counted frame to EOS; × queue is the median of each round's "
-        "ratio. The latency of an unpaced stream is mostly its time in the "
-        "queue, and its speed depends on whether the scheduler puts source and "
-        "sink on one processor.\n"
+        f"{os.cpu_count()} × {processor()}, Linux {platform.release()}, {results.version}, load "
+        f"average {os.getloadavg()[0]:.1f}{took}. Medians (smallest – largest) over the rounds; "
+        "costs are of all processes together, from the first frame that counts, when start-up is "
+        "over, to EOS; × queue is the median of each round's ratio. The latency of an unpaced "
+        "stream is mostly its time in the queue, and its speed depends on whether the scheduler "
+        "puts source and sink on one processor.\n"
     )
-    for case, by_transport in cases.items():
-        print(f"## {CASES.get(case, case)}\n")
-        print(table(case, by_transport, totals) + "\n")
-    if failures:
+    rows = targets.rows(results)
+    if len(rows) > 1:
+        print("## What is aimed at\n")
+        print_table(rows)
+    print("## Cases\n")
+    titles = {case.name: case.title for case in benchmark.all_cases(1)}
+    for case in results.runs:
+        print_case(results, case, titles.get(case, case))
+    if results.failures:
         print("## Failures\n")
-        print("\n".join(f"- {failure}" for failure in failures) + "\n")
-    print(f"Each process's report: `{sys.argv[1]}`")
-    return 1 if failures or not groups else 0
+        print("\n".join(f"- {failure}" for failure in results.failures) + "\n")
+    print(f"Each process's report: `{results.path}`")
+
+
+def main():
+    if len(sys.argv) not in (2, 3):
+        print(__doc__, file=sys.stderr)
+        return 2
+    results = Results(sys.argv[1])
+    report(results)
+    if len(sys.argv) == 3:
+        pathlib.Path(sys.argv[2]).write_text(plot.svg(results), encoding="utf-8")
+    return 1 if results.failures or not results.runs else 0
 
 
 if __name__ == "__main__":

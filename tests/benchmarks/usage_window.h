@@ -1,5 +1,5 @@
 // What this process used of the machine between a frame after start-up and the
-// end of the stream.
+// end of the stream, and what it kept.
 //
 // There is one per process, as getrusage() knows no smaller unit that covers
 // all threads. Where source and sink share a process, the first to reach its
@@ -11,12 +11,19 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 
 namespace bench {
 
 class UsageWindow {
  public:
   static UsageWindow& of_process();
+
+  // Also what is kept: memory, descriptors and, as that function counts them, arenas. It holds up
+  // the stream for a millisecond or two. Before anything flows.
+  void look_at_what_is_kept(std::function<long()> count_arenas) {
+    count_arenas_ = std::move(count_arenas);
+  }
 
   // Later calls change nothing. May be called from any thread.
   void open();
@@ -30,14 +37,27 @@ class UsageWindow {
   long minor_faults() const;
   long voluntary_switches() const;
   long involuntary_switches() const;
+  // More at the end than at the beginning; zero unless that is looked at.
+  bool knows_kept() const { return static_cast<bool>(count_arenas_); }
+  long more_kib() const { return last_.kept.kib - first_.kept.kib; }
+  long more_descriptors() const { return last_.kept.descriptors - first_.kept.descriptors; }
+  long more_arenas() const { return last_.kept.arenas - first_.kept.arenas; }
 
  private:
+  struct Kept {
+    long kib = 0;
+    long descriptors = 0;
+    long arenas = 0;
+  };
   struct Reading {
+    Kept kept;
     rusage usage{};
     std::uint64_t at_ns = 0;
   };
-  static Reading read();
+  Kept kept() const;
+  static void take(Reading& reading);
 
+  std::function<long()> count_arenas_;
   std::atomic_flag claimed_;
   std::atomic<bool> opened_{false};
   Reading first_;

@@ -1,0 +1,284 @@
+"""What is measured: the cases, and the processes that each takes with each transport."""
+
+import dataclasses
+import itertools
+import os
+
+# Name, properties of benchsrc, and caps for what carries none.
+RAW = "video/x-raw,format={format},width={width},height={height},framerate=60/1"
+PICTURES = {
+    "64k": ("GRAY8", 256, 256),
+    "720p": ("I420", 1280, 720),
+    "1080p": ("I420", 1920, 1080),
+    "4k": ("I420", 3840, 2160),
+}
+SIZES = ("1k", "64k", "1080p", "4k")
+WORDS = {
+    "1k": "packets of 1 KiB",
+    "64k": "64 KiB frames",
+    "720p": "720p I420",
+    "1080p": "1080p I420",
+    "4k": "4K I420",
+}
+X264 = "x264enc name=relay speed-preset=ultrafast tune=zerolatency"
+QUEUE = "queue max-size-buffers=8 max-size-bytes=0 max-size-time=0"
+FPS = 60
+FAN_OUT = (1, 4, 16)
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    size: str
+    shape: str = "one-way"  # round-trip, fan-out, x264
+    touched: bool = False
+    paced: bool = False
+    readers: int = 1
+    cores: str = ""  # "two-cores": source and sink on one each, "one-core"
+    frames: int = 0  # that many instead of a time
+
+    @property
+    def name(self):
+        shape = {"one-way": "", "fan-out": f"fan-out-{self.readers}"}.get(self.shape, self.shape)
+        words = [shape, self.size, "touched" * self.touched, "paced" * self.paced, self.cores]
+        words.append("growth" if self.frames else "")
+        return "-".join(word for word in words if word)
+
+    @property
+    def title(self):
+        shape = {
+            "one-way": "one way",
+            "round-trip": "there and back, through `identity` in another process",
+            "fan-out": f"{self.readers} reader{'s' * (self.readers > 1)}",
+            "x264": "there and back, through x264enc (ultrafast, zerolatency) in another process",
+        }[self.shape]
+        words = [WORDS[self.size], shape]
+        words.append(f"at {FPS} frames/s" if self.paced else "unpaced")
+        words.append("every byte written" if self.touched else "untouched")
+        if self.touched and self.shape != "x264":
+            words[-1] += ", read and checked"
+        if self.frames:
+            words.append(f"{self.frames:,} of them".replace(",", " "))
+        if self.cores:
+            words.append({"two-cores": "source and sink on a processor each",
+                          "one-core": "all on one processor"}[self.cores])
+        return ", ".join(words)
+
+    @property
+    def bytes(self):
+        if self.size == "1k":
+            return 1024
+        pixel_format, width, height = PICTURES[self.size]
+        return width * height * (2 if pixel_format == "GRAY8" else 3) // 2
+
+    @property
+    def caps(self):
+        if self.size == "1k":
+            return "application/octet-stream"
+        pixel_format, width, height = PICTURES[self.size]
+        return RAW.format(format=pixel_format, width=width, height=height)
+
+    def source(self):
+        if self.size == "1k":
+            words = ["benchsrc", "size=1024"]
+        else:
+            pixel_format, width, height = PICTURES[self.size]
+            words = ["benchsrc", f"format={pixel_format}", f"width={width}", f"height={height}"]
+        return words + [f"fps={FPS}"] * self.paced + ["touch=true"] * self.touched
+
+    def sink(self):
+        if self.shape == "x264":
+            return ["benchsink", "encoded=true"]
+        return ["benchsink"] + ["touch=true"] * self.touched
+
+
+def all_cases(frames_of_growth):
+    for size, touched, paced in itertools.product(SIZES, (False, True), (False, True)):
+        yield Case(size, touched=touched, paced=paced)
+    for cores in ("two-cores", "one-core"):
+        yield Case("1080p", cores=cores)
+    for touched, paced in ((False, False), (True, False), (False, True)):
+        yield Case("1080p", "round-trip", touched, paced)
+    for paced, readers in itertools.product((False, True), FAN_OUT):
+        yield Case("1080p", "fan-out", paced=paced, readers=readers)
+    yield Case("720p", "x264", touched=True)
+    yield Case("64k", frames=frames_of_growth)
+
+
+@dataclasses.dataclass
+class Process:
+    role: str
+    words: list
+    options: list = dataclasses.field(default_factory=list)
+    waits_for: str = ""  # a socket that must be there before it starts
+    sockets: list = dataclasses.field(default_factory=list)  # that it inherits
+    cpus: list = dataclasses.field(default_factory=list)
+
+
+class Transport:
+    """One that goes one way, by a path, between an element in each process."""
+
+    needs = ()
+    shapes = ("one-way", "round-trip", "fan-out")
+    # What benchsrc does by itself where that much is in flight at most, and a sink's end of stream.
+    source_words = ()
+    sink_words = ()
+
+    def __init__(self, name):
+        self.name = name
+
+    def suits(self, case):
+        return case.shape in self.shapes
+
+    def processes(self, case, place):
+        """In the order in which they are started."""
+        source = case.source() + list(self.source_words)
+        sink = case.sink() + list(self.sink_words)
+        if case.shape == "round-trip":
+            there, back = f"{place}/there", f"{place}/back"
+            relay = self.receive(there, case) + "! identity name=relay !".split()
+            return [
+                Process("source", source + ["!"] + self.send(there)),
+                Process("relay", relay + self.send(back), waits_for=there),
+                Process("sink", self.receive(back, case) + ["!"] + sink, waits_for=back),
+            ]
+        path = f"{place}/socket"
+        return [
+            Process("source", source + ["!"] + self.send(path),
+                    [f"--readers={case.readers}"] if case.readers > 1 else []),
+        ] + [
+            Process("sink", self.receive(path, case) + ["!"] + sink, waits_for=path)
+            for _ in range(case.readers)
+        ]
+
+
+class Queue(Transport):
+    """Threads of one process."""
+
+    shapes = ("one-way", "round-trip", "fan-out", "x264")
+
+    def processes(self, case, place):
+        source, sink = case.source(), case.sink()
+        queue = ["!"] + QUEUE.split() + ["!"]
+        if case.cores:
+            # Two threads of one process: which is where is for them to say.
+            cpus = processors()
+            source += [f"cpu={cpus[0]}"]
+            sink += [f"cpu={cpus[1 if case.cores == 'two-cores' else 0]}"]
+        if case.shape == "round-trip":
+            return [Process("all", source + queue + ["identity"] + queue + sink)]
+        if case.shape == "x264":
+            return [Process("all", source + queue + X264.split() + ["!"] + sink)]
+        if case.shape == "fan-out":
+            branches = (["tee."] + queue + sink) * case.readers
+            return [Process("all", source + "! tee name=tee".split() + branches)]
+        return [Process("all", source + queue + sink)]
+
+
+class Shm(Transport):
+    needs = ("shmsink",)
+    # A pool without a limit takes all of the area, and shmsink waits for ever.
+    source_words = ("own-pool-buffers=8",)
+    sink_words = ("eos-when-complete=true",)
+
+    def send(self, path):
+        return ["shmsink", f"socket-path={path}", "wait-for-connection=true", "sync=false",
+                "shm-size=167772160"]
+
+    def receive(self, path, case):
+        return ["shmsrc", f"socket-path={path}", "!", case.caps]
+
+
+class UnixFd(Transport):
+    needs = ("unixfdsink",)
+    shapes = ("one-way", "round-trip")  # it does not tell how many readers have come
+    # It stands still when too many small ones are in flight.
+    source_words = ("own-pool-buffers=8",)
+
+    def send(self, path):
+        return ["unixfdsink", f"socket-path={path}", "wait-for-connection=true", "sync=false",
+                "async=false", "enable-last-sample=false"]
+
+    def receive(self, path, case):
+        return ["unixfdsrc", f"socket-path={path}"]
+
+
+class Gdp(Transport):
+    """gdppay and gdpdepay, with a socketpair between fdsink and fdsrc."""
+
+    needs = ("gdppay",)
+    shapes = ("one-way", "fan-out")
+
+    def processes(self, case, place):
+        import socket
+
+        pairs = [socket.socketpair() for _ in range(case.readers)]
+        send = "! gdppay !".split()
+        if case.readers > 1:
+            send += "tee name=tee".split()
+        for near, _ in pairs:
+            send += (["tee.", "!"] + QUEUE.split() + ["!"]) * (case.readers > 1)
+            send += ["fdsink", f"fd={near.fileno()}", "sync=false", "async=false"]
+        # Small reads cost it more than anything else does, so it reads a frame's size.
+        size = max(4096, case.bytes)
+        return [Process("source", case.source() + send, sockets=[near for near, _ in pairs])] + [
+            Process("sink", ["fdsrc", f"fd={far.fileno()}", f"blocksize={size}", "!", "gdpdepay",
+                             "!"] + case.sink(), sockets=[far])
+            for _, far in pairs
+        ]
+
+
+class Mmap(Transport):
+    shapes = ("one-way", "round-trip", "fan-out", "x264")
+    needs = ("mmapsink",)
+    mode = ()
+
+    def send(self, path, role="server"):
+        return ["mmapsink", f"socket-path={path}", f"role={role}", "max-buffers=8",
+                "wait-for-connection=true", *self.mode]
+
+    def receive(self, path, case=None, role="client"):
+        return ["mmapsrc", f"socket-path={path}", f"role={role}", *self.mode]
+
+    def processes(self, case, place):
+        if case.shape not in ("round-trip", "x264"):
+            return super().processes(case, place)
+        path = f"{place}/socket"
+        far = X264 if case.shape == "x264" else "identity name=relay"
+        server = self.receive(path, role="server") + (["mmap=yes"] if not self.mode else [])
+        server += ["!"] + far.split() + ["!"] + self.send(path, role="server")
+        client = case.source() + ["!"] + self.send(path, role="client")
+        client += self.receive(path, role="client") + ["!"] + case.sink()
+        return [Process("relay", server), Process("client", client, waits_for=path)]
+
+
+class Inline(Mmap):
+    mode = ("mmap=no",)
+
+
+TRANSPORTS = {
+    name: kind(name)
+    for name, kind in (
+        ("queue", Queue),
+        ("mmap", Mmap),
+        ("inline", Inline),
+        ("shm", Shm),
+        ("unixfd", UnixFd),
+        ("gdp", Gdp),
+    )
+}
+
+
+def processors():
+    return sorted(os.sched_getaffinity(0))
+
+
+def place_on_processors(case, processes):
+    """Each process on its own processor, or all on one."""
+    cpus = processors()
+    if case.cores == "two-cores":
+        for index, process in enumerate(processes):
+            process.cpus = cpus[:2] if len(processes) == 1 else [cpus[index % 2]]
+    elif case.cores == "one-core":
+        for process in processes:
+            process.cpus = cpus[:1]
+    return processes
