@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import os
+import socket
 
 # Name, properties of benchsrc, and caps for what carries none.
 RAW = "video/x-raw,format={format},width={width},height={height},framerate=60/1"
@@ -57,7 +58,7 @@ class Case:
         if self.touched and self.shape != "x264":
             words[-1] += ", read and checked"
         if self.frames:
-            words.append(f"{self.frames:,} of them".replace(",", " "))
+            words.append("whether anything grows")
         if self.cores:
             words.append({"two-cores": "source and sink on a processor each",
                           "one-core": "all on one processor"}[self.cores])
@@ -119,7 +120,8 @@ class Transport:
 
     needs = ()
     shapes = ("one-way", "round-trip", "fan-out")
-    # What benchsrc does by itself where that much is in flight at most, and a sink's end of stream.
+    endless = False  # whether growth is looked for
+    # What benchsrc and benchsink have to do for it.
     source_words = ()
     sink_words = ()
 
@@ -127,7 +129,7 @@ class Transport:
         self.name = name
 
     def suits(self, case):
-        return case.shape in self.shapes
+        return case.shape in self.shapes and (self.endless or not case.frames)
 
     def processes(self, case, place):
         """In the order in which they are started."""
@@ -154,6 +156,7 @@ class Transport:
 class Queue(Transport):
     """Threads of one process."""
 
+    endless = True
     shapes = ("one-way", "round-trip", "fan-out", "x264")
 
     def processes(self, case, place):
@@ -176,6 +179,7 @@ class Queue(Transport):
 
 class Shm(Transport):
     needs = ("shmsink",)
+    shapes = ("one-way", "fan-out")  # a relay would have to be told where the stream ends
     # A pool without a limit takes all of the area, and shmsink waits for ever.
     source_words = ("own-pool-buffers=8",)
     sink_words = ("eos-when-complete=true",)
@@ -206,31 +210,42 @@ class Gdp(Transport):
     """gdppay and gdpdepay, with a socketpair between fdsink and fdsrc."""
 
     needs = ("gdppay",)
-    shapes = ("one-way", "fan-out")
+
+    @staticmethod
+    def into(end):
+        return ["fdsink", f"fd={end.fileno()}", "sync=false", "async=false"]
+
+    @staticmethod
+    def out_of(end, case):
+        # Small reads cost it more than anything else does, so it reads as much as a frame.
+        size = max(4096, case.bytes)
+        return ["fdsrc", f"fd={end.fileno()}", f"blocksize={size}", "!", "gdpdepay", "!"]
 
     def processes(self, case, place):
-        import socket
-
-        pairs = [socket.socketpair() for _ in range(case.readers)]
-        send = "! gdppay !".split()
-        if case.readers > 1:
-            send += "tee name=tee".split()
-        for near, _ in pairs:
-            send += (["tee.", "!"] + QUEUE.split() + ["!"]) * (case.readers > 1)
-            send += ["fdsink", f"fd={near.fileno()}", "sync=false", "async=false"]
-        # Small reads cost it more than anything else does, so it reads a frame's size.
-        size = max(4096, case.bytes)
-        return [Process("source", case.source() + send, sockets=[near for near, _ in pairs])] + [
-            Process("sink", ["fdsrc", f"fd={far.fileno()}", f"blocksize={size}", "!", "gdpdepay",
-                             "!"] + case.sink(), sockets=[far])
-            for _, far in pairs
+        source, sink, pay = case.source(), case.sink(), "! gdppay !".split()
+        near, far = zip(*(socket.socketpair() for _ in range(max(2, case.readers))))
+        if case.shape == "round-trip":
+            relay = self.out_of(far[0], case) + "identity name=relay".split() + pay
+            return [
+                Process("source", source + pay + self.into(near[0]), sockets=[near[0]]),
+                Process("relay", relay + self.into(near[1]), sockets=[far[0], near[1]]),
+                Process("sink", self.out_of(far[1], case) + sink, sockets=[far[1]]),
+            ]
+        near, far = near[:case.readers], far[:case.readers]
+        branches = ["tee", "name=tee"] * (case.readers > 1)
+        for end in near:
+            branches += (["tee.", "!"] + QUEUE.split() + ["!"]) * (case.readers > 1)
+            branches += self.into(end)
+        return [Process("source", source + pay + branches, sockets=list(near))] + [
+            Process("sink", self.out_of(end, case) + sink, sockets=[end]) for end in far
         ]
 
 
 class Mmap(Transport):
     shapes = ("one-way", "round-trip", "fan-out", "x264")
     needs = ("mmapsink",)
-    mode = ()
+    endless = True
+    mode = ()  # what both sides are told of what may be mapped
 
     def send(self, path, role="server"):
         return ["mmapsink", f"socket-path={path}", f"role={role}", "max-buffers=8",

@@ -35,10 +35,14 @@ bool FrameWriter::write(void* frame, std::size_t size, const Settings& settings)
   return true;
 }
 
+bool FrameWriter::warm(std::uint64_t now, const Settings& settings) const {
+  if (settings.frames > 0) return next_ >= settings.frames / 10;
+  return next_ >= kLeastWarmUp && now - flowing_since_ns_ >= nanoseconds(settings.warm_up);
+}
+
 std::uint32_t FrameWriter::flags_at(std::uint64_t now, const Settings& settings) {
   if (next_ == kFirstFlowing) flowing_since_ns_ = now;
-  if (!counts_ && next_ >= kLeastWarmUp &&
-      now - flowing_since_ns_ >= nanoseconds(settings.warm_up)) {
+  if (!counts_ && warm(now, settings)) {
     UsageWindow::of_process().open();
     counts_ = true;
     first_counted_ = next_;

@@ -12,7 +12,7 @@ class FrameWriter {
   struct Settings {
     double warm_up = 0.5;      // seconds before frames count
     double seconds = 2;        // for which they count
-    std::uint32_t frames = 0;  // in all, in place of that time (0: as many as it has)
+    std::uint32_t frames = 0;  // in place of these: in all, of which the first tenth is warm-up
     unsigned fps = 0;          // 0: as fast as they are taken
     bool touch = false;
   };
@@ -32,6 +32,7 @@ class FrameWriter {
 
  private:
   void wait_for_time(const Settings& settings);
+  bool warm(std::uint64_t now, const Settings& settings) const;
   std::uint32_t flags_at(std::uint64_t now, const Settings& settings);
 
   std::uint32_t next_ = 0;

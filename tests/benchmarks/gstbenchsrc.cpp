@@ -154,9 +154,9 @@ static gboolean gst_bench_src_decide_allocation(GstBaseSrc* src, GstQuery* query
     priv->pool_proposed = pool != nullptr;
     // Nobody but this element knows how large its octet streams' frames are.
     if (size < frame_size) gst_query_set_nth_allocation_pool(query, 0, pool, frame_size, min, max);
-  } else {
-    // As real sources do. Otherwise a transport that proposes no pool would be
-    // charged with an allocation for each frame.
+  } else if (priv->size == 0 || priv->own_pool_buffers > 0) {
+    // As sources of frames do. Otherwise a transport that proposes no pool would be charged with an
+    // allocation for each frame. Packets are allocated one by one, as encoders and parsers do.
     priv->pool_proposed = false;
     pool = gst_buffer_pool_new();
     gst_query_add_allocation_pool(query, pool, frame_size, 0, priv->own_pool_buffers);
@@ -254,8 +254,9 @@ static void gst_bench_src_class_init(GstBenchSrcClass* klass) {
           g_param_spec_double("seconds", "Seconds", "For which frames count", 0, 36000, 2, flags));
   install(PROP_FRAMES,
           g_param_spec_uint("frames", "Frames",
-                            "How many in all, in place of that time (0 = as many as it has)", 0,
-                            bench::kMostFrames, 0, flags));
+                            "How many in all, in place of these times, and a tenth of it warm-up "
+                            "(0 = as many as there is time for)",
+                            0, bench::kMostFrames, 0, flags));
   install(PROP_OWN_POOL_BUFFERS, g_param_spec_uint("own-pool-buffers", "Own pool's buffers",
                                                    "Most buffers of the pool that is made when "
                                                    "downstream proposes none (0 = no limit)",

@@ -45,7 +45,7 @@ class Extent:
     transports: tuple = ()
 
 
-FULL = Extent(5, (0.5, 2), (1, 5), 1_000_000)
+FULL = Extent(5, (0.5, 1.5), (0.5, 3), 1_000_000)
 QUICK = Extent(
     1, (0.15, 0.4), (0.3, 1.2), 100_000,
     ("1k", "64k", "1080p", "4k", "1080p-touched", "4k-touched", "1080p-paced", "round-trip-1080p",
@@ -56,7 +56,7 @@ QUICK = Extent(
 )
 # Whether all of it arrives, and no more.
 SMOKE = Extent(
-    1, (0.05, 0.1), (0.1, 0.3), 2000,
+    1, (0.05, 0.1), (0.1, 0.3), 5000,
     ("1k", "1080p-touched", "1080p-paced", "round-trip-1080p-touched", "fan-out-4-1080p",
      "x264-720p-touched", "64k-growth"),
     (),
@@ -129,8 +129,8 @@ class Running:
 
 def measure(bench, case, transport, extent, number):
     warm_up, seconds = extent.paced_seconds if case.paced else extent.seconds
-    times = [f"warm-up={warm_up}"]
-    times.append(f"frames={case.frames}" if case.frames else f"seconds={seconds}")
+    times = [f"frames={case.frames}"] if case.frames else [f"warm-up={warm_up}",
+                                                           f"seconds={seconds}"]
     bound = 120 if case.frames else int(45 + warm_up + seconds)
     with tempfile.TemporaryDirectory(prefix="mmap-benchmark-") as place:
         processes = benchmark.place_on_processors(case, transport.processes(case, place))

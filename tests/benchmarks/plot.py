@@ -14,7 +14,7 @@ COLOURS = {
 SIZES = [("1k", "1 KiB"), ("64k", "64 KiB"), ("1080p", "1080p"), ("4k", "4K"),
          ("1080p-touched", "1080p,\ntouched"), ("4k-touched", "4K,\ntouched")]
 READERS = (1, 4, 16)
-WIDTH, HEIGHT = 980, 760
+WIDTH, HEIGHT = 980, 715
 STYLE = "font-family: sans-serif; font-size: 12px; fill: #222"
 
 
