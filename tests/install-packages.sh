@@ -7,6 +7,7 @@
 #   test     what tests/run.sh takes besides
 #   camera   the virtual machine of tests/camera
 #   vm       what a link between that machine and its host takes besides
+#   bench    what tests/benchmarks compares with, besides what the build takes
 #
 # Needs root or sudo. Exits with 1, and a list to install by hand, where it has neither, and on
 # systems other than Debian and its like; there NO_INSTALL=1 goes on with what is there.
@@ -27,6 +28,7 @@ packages_of() {
       ;;
     camera) echo qemu-system-x86 busybox-static kmod cpio xz-utils ;;
     vm) echo socat ;;
+    bench) echo gstreamer1.0-pipewire pipewire pipewire-bin ;;
     *)
       sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2
       exit 2

@@ -27,6 +27,7 @@ struct Options {
   int timeout_seconds = 60;
   int readers = 0;
   gboolean kept = FALSE;
+  gboolean linger = FALSE;
   char* needed_element = nullptr;
   char** pipeline = nullptr;
 };
@@ -41,6 +42,9 @@ bool parse(Options& options, int& argc, char**& argv) {
        "Send nothing before so many are there", "N"},
       {"kept", 'k', 0, G_OPTION_ARG_NONE, &options.kept,
        "Also tell by how much memory, descriptors and arenas grow", nullptr},
+      {"linger", 0, 0, G_OPTION_ARG_NONE, &options.linger,
+       "Stay until the standard input ends, for transports that lose what was not read yet",
+       nullptr},
       {"have", 0, 0, G_OPTION_ARG_STRING, &options.needed_element,
        "Only tell, by the exit status, whether there is such an element", "ELEMENT"},
       {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_STRING_ARRAY, &options.pipeline, nullptr, "PIPELINE"},
@@ -104,6 +108,13 @@ std::string run(GstElement* pipeline, int timeout_seconds) {
   if (message) gst_message_unref(message);
   gst_object_unref(bus);
   return result;
+}
+
+void wait_for_end_of_input() {
+  alarm(0);
+  while (std::getchar() != EOF) {
+  }
+  alarm(kStateChangeSeconds);
 }
 
 gboolean put_field(GQuark id, const GValue* value, gpointer user_data) {
@@ -222,6 +233,7 @@ int main(int argc, char** argv) {
         [pipeline] { return count_arenas(pipeline); });
 
   const std::string result = run(pipeline, options.timeout_seconds);
+  if (options.linger) wait_for_end_of_input();
   // The transport's elements have their numbers while they have a link, source
   // and sink when no thread of theirs writes them any more.
   bench::JsonLine statistics;

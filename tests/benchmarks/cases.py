@@ -5,6 +5,8 @@ import itertools
 import os
 import socket
 
+import pipewire
+
 # Name, properties of benchsrc, and caps for what carries none.
 RAW = "video/x-raw,format={format},width={width},height={height},framerate=60/1"
 PICTURES = {
@@ -118,12 +120,15 @@ class Process:
 class Transport:
     """One that goes one way, by a path, between an element in each process."""
 
-    needs = ()
+    needs = ()  # elements
+    programs = ()
     shapes = ("one-way", "round-trip", "fan-out")
     endless = False  # whether growth is looked for
     # What benchsrc and benchsink have to do for it.
     source_words = ()
     sink_words = ()
+    # A context of what else runs meanwhile; None where nothing does.
+    around = None
 
     def __init__(self, name):
         self.name = name
@@ -182,7 +187,7 @@ class Shm(Transport):
     shapes = ("one-way", "fan-out")  # a relay would have to be told where the stream ends
     # A pool without a limit takes all of the area, and shmsink waits for ever.
     source_words = ("own-pool-buffers=8",)
-    sink_words = ("eos-when-complete=true",)
+    sink_words = ("end-with-last=true",)
 
     def send(self, path):
         return ["shmsink", f"socket-path={path}", "wait-for-connection=true", "sync=false",
@@ -241,6 +246,33 @@ class Gdp(Transport):
         ]
 
 
+class PipeWire(Transport):
+    """Paced only: as fast as it goes, it stands still."""
+
+    needs = ("pipewiresink",)
+    programs = ("pipewire", "pw-link")
+    shapes = ("one-way",)
+    sink_words = ("end-with-last=true",)
+    around = staticmethod(pipewire.daemon)
+
+    def suits(self, case):
+        return super().suits(case) and case.paced and case.size in ("1080p", "4k")
+
+    def processes(self, case, place):
+        processes = super().processes(case, place)
+        for process in processes:
+            process.waits_for = f"{place}/pipewire-0"
+        processes[0].options.append("--linger")
+        return processes
+
+    def send(self, path):
+        return ["pipewiresink", "mode=provide", "sync=false", "enable-last-sample=false",
+                f"stream-properties=props,node.name={pipewire.SENDER}"]
+
+    def receive(self, path, case):
+        return ["pipewiresrc", f"stream-properties=props,node.name={pipewire.READER}"]
+
+
 class Mmap(Transport):
     shapes = ("one-way", "round-trip", "fan-out", "x264")
     needs = ("mmapsink",)
@@ -279,6 +311,7 @@ TRANSPORTS = {
         ("shm", Shm),
         ("unixfd", UnixFd),
         ("gdp", Gdp),
+        ("pipewire", PipeWire),
     )
 }
 

@@ -20,7 +20,7 @@ void FrameReader::read(const void* frame, std::size_t size, std::uint64_t arrive
 void FrameReader::arrived(const Stamp& stamp, std::uint64_t arrived_ns) {
   ++frames_;
   sequence_.arrived(stamp.sequence);
-  if (stamp.has(kLast)) sequence_.ends_with(stamp.sequence);
+  ended_ = ended_ || stamp.has(kLast);
   if (!stamp.has(kCounted)) return;
   // Whichever is the first of them: one may have been lost.
   if (first_counted_ns_ == 0) {

@@ -20,7 +20,8 @@ class FrameReader {
   // One whose stamp is not in it.
   void arrived(const Stamp& stamp, std::uint64_t arrived_ns);
 
-  bool complete() const { return sequence_.complete(); }
+  // The last one has come.
+  bool ended() const { return ended_; }
   std::uint64_t frames() const { return frames_; }
   // Frames after the first counted one, which is the zero of the time.
   std::uint64_t counted() const { return counted_; }
@@ -33,6 +34,7 @@ class FrameReader {
  private:
   SequenceCheck sequence_;
   Latencies latencies_;
+  bool ended_ = false;
   std::uint64_t frames_ = 0;
   std::uint64_t counted_ = 0;
   std::uint64_t damaged_ = 0;

@@ -10,7 +10,7 @@ namespace {
 
 enum {
   PROP_0,
-  PROP_EOS_WHEN_COMPLETE,
+  PROP_END_WITH_LAST,
   PROP_TOUCH,
   PROP_ENCODED,
   PROP_CPU,
@@ -22,7 +22,7 @@ GstStaticPadTemplate sink_template =
 }  // namespace
 
 struct GstBenchSinkPrivate {
-  bool eos_when_complete = false;
+  bool end_with_last = false;
   bool touch = false;
   bool encoded = false;
   int cpu = bench::kAnyCpu;
@@ -42,8 +42,8 @@ static void gst_bench_sink_set_property(GObject* object, guint id, const GValue*
                                         GParamSpec* pspec) {
   auto* priv = GST_BENCH_SINK(object)->priv;
   switch (id) {
-    case PROP_EOS_WHEN_COMPLETE:
-      priv->eos_when_complete = g_value_get_boolean(value);
+    case PROP_END_WITH_LAST:
+      priv->end_with_last = g_value_get_boolean(value);
       break;
     case PROP_TOUCH:
       priv->touch = g_value_get_boolean(value);
@@ -107,7 +107,7 @@ static GstFlowReturn gst_bench_sink_render(GstBaseSink* sink, GstBuffer* buffer)
   priv->reader.read(map.data, map.size, arrived_ns, priv->touch);
   gst_buffer_unmap(buffer, &map);
 
-  return priv->eos_when_complete && priv->reader.complete() ? GST_FLOW_EOS : GST_FLOW_OK;
+  return priv->end_with_last && priv->reader.ended() ? GST_FLOW_EOS : GST_FLOW_OK;
 }
 
 static void gst_bench_sink_finalize(GObject* object) {
@@ -139,9 +139,9 @@ static void gst_bench_sink_class_init(GstBenchSinkClass* klass) {
   const auto install = [object_class](guint id, GParamSpec* pspec) {
     g_object_class_install_property(object_class, id, pspec);
   };
-  install(PROP_EOS_WHEN_COMPLETE,
-          g_param_spec_boolean("eos-when-complete", "EOS when complete",
-                               "End the stream when every frame has arrived, "
+  install(PROP_END_WITH_LAST,
+          g_param_spec_boolean("end-with-last", "End with the last",
+                               "End the stream when the last frame has arrived, "
                                "for transports that carry no EOS",
                                FALSE, flags));
   install(PROP_TOUCH, g_param_spec_boolean("touch", "Touch",

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures what it costs to carry frames over mmapsink/mmapsrc, beside a queue in one process and
-what else there is for it: shmsink, unixfdsink and gdp over a Unix socket, as far as the installed
-GStreamer has them, and mmapsink with mmap=no (inline).
+what else there is for it: shmsink, unixfdsink, pipewiresink and gdp over a Unix socket, as far as
+the installed GStreamer has them, and mmapsink with mmap=no (inline).
 
 The transports take turns, and so do the cases, so that whatever else the machine does hits all of
 them alike. Prints tables in Markdown. How fast something was never makes this fail. A lost,
@@ -16,6 +16,7 @@ import io
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,7 +28,7 @@ import plot
 import summarize
 
 HERE = pathlib.Path(__file__).resolve().parent
-# What hangs must not take its time again in each round.
+# What hangs, of others too, must not take its time again in each round.
 MOST_FAILURES = 2
 
 
@@ -45,7 +46,7 @@ class Extent:
     transports: tuple = ()
 
 
-FULL = Extent(5, (0.5, 1.5), (0.5, 3), 1_000_000)
+FULL = Extent(5, (1, 1.5), (0.5, 3), 1_000_000)
 QUICK = Extent(
     1, (0.15, 0.4), (0.3, 1.2), 100_000,
     ("1k", "64k", "1080p", "4k", "1080p-touched", "4k-touched", "1080p-paced", "round-trip-1080p",
@@ -71,8 +72,9 @@ def warn(text):
 class Running:
     """The processes of one measurement."""
 
-    def __init__(self, bench, labels, bound, place):
+    def __init__(self, bench, labels, bound, place, daemon):
         self.bench, self.labels, self.bound, self.place = bench, labels, bound, place
+        self.daemon = daemon
         self.deadline = time.monotonic() + bound + 60
         self.started = []
 
@@ -90,8 +92,9 @@ class Running:
         if process.cpus:
             command = ["taskset", "-c", ",".join(map(str, process.cpus)), *command]
         log = open(self.place / f"{len(self.started)}.log", "w+", encoding="utf-8")
-        one = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        one = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                stderr=log, text=True,
+                               env=self.daemon.environment if self.daemon else None,
                                pass_fds=[end.fileno() for end in process.sockets])
         one.log = log
         for end in process.sockets:
@@ -100,7 +103,8 @@ class Running:
 
     def lines(self):
         """What each says, one after the other; of one that says nothing, that it did not."""
-        for process, one in self.started:
+        # Those that were started last end first; who lingers does until its turn comes.
+        for process, one in reversed(self.started):
             try:
                 text, _ = one.communicate(timeout=max(0.1, self.deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
@@ -118,6 +122,8 @@ class Running:
                 warn(f"{line['case']}, {line['transport']}, {process.role}: {line['result']}\n"
                      + "".join(one.log.readlines()[-20:]))
             yield line
+        if self.daemon:
+            yield dict(self.labels, **self.daemon.line())
 
     def end(self):
         for _, one in self.started:
@@ -131,22 +137,24 @@ def measure(bench, case, transport, extent, number):
     warm_up, seconds = extent.paced_seconds if case.paced else extent.seconds
     times = [f"frames={case.frames}"] if case.frames else [f"warm-up={warm_up}",
                                                            f"seconds={seconds}"]
-    bound = 120 if case.frames else int(45 + warm_up + seconds)
-    with tempfile.TemporaryDirectory(prefix="mmap-benchmark-") as place:
+    bound = 300 if case.frames else int(45 + warm_up + seconds)
+    with contextlib.ExitStack() as stack:
+        place = stack.enter_context(tempfile.TemporaryDirectory(prefix="mmap-benchmark-"))
         processes = benchmark.place_on_processors(case, transport.processes(case, place))
-        labels = {"case": case.name, "transport": transport.name, "round": number,
-                  "processes": len(processes)}
-        running = Running(bench, labels, bound, pathlib.Path(place))
-        try:
-            for process in processes:
-                if "benchsrc" in process.words:
-                    process.words[1:1] = times
-                if case.frames:
-                    process.options.append("--kept")
-                running.start(process)
-            return list(running.lines())
-        finally:
-            running.end()
+        daemon = stack.enter_context(transport.around(place)) if transport.around else None
+        labels = {"case": case.name, "transport": transport.name, "round": str(number),
+                  "processes": str(len(processes) + bool(daemon))}
+        running = Running(bench, labels, bound, pathlib.Path(place), daemon)
+        stack.callback(running.end)
+        for process in processes:
+            if "benchsrc" in process.words:
+                process.words[1:1] = times
+            if case.frames:
+                process.options.append("--kept")
+            running.start(process)
+        if daemon:
+            daemon.connect(time.monotonic() + bound)
+        return list(running.lines())
 
 
 def run(bench, cases, transports, extent, raw):
@@ -203,13 +211,15 @@ def chosen(options, bench, extent):
                  + ", ".join(benchmark.TRANSPORTS))
     transports = []
     for name in options.transports or benchmark.TRANSPORTS:
-        missing = [one for one in benchmark.TRANSPORTS[name].needs if not has(bench, one)]
+        transport = benchmark.TRANSPORTS[name]
+        missing = [one for one in transport.needs if not has(bench, one)]
+        missing += [one for one in transport.programs if not shutil.which(one)]
         if "mmapsink" in missing:
             sys.exit("run.sh: there is no mmapsink in that build")
         if missing:
             warn(f"there is no {missing[0]} here: measuring without {name}")
         else:
-            transports.append(benchmark.TRANSPORTS[name])
+            transports.append(transport)
     return cases, transports
 
 
@@ -271,7 +281,7 @@ def main():
         print(tables.getvalue(), end="")
     if options.plot:
         options.plot.write_text(plot.svg(results), encoding="utf-8")
-    return 1 if results.failures or not results.runs else 0
+    return 1 if results.failed or not results.runs else 0
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ struct Gate {
 
 GstPadProbeReturn stay(GstPad*, GstPadProbeInfo*, gpointer) { return GST_PAD_PROBE_OK; }
 
-void reader_came(GstElement*, gint, gint, Gate* gate) {
+// Swapped, since what else the signal says of a reader differs from element to element.
+void reader_came(Gate* gate) {
   if (--gate->missing == 0) gst_pad_remove_probe(gate->pad, gate->probe);
 }
 
@@ -64,7 +65,7 @@ bool hold_for_readers(GstElement* pipeline, int readers) {
   const auto what =
       static_cast<GstPadProbeType>(GST_PAD_PROBE_TYPE_BLOCK | GST_PAD_PROBE_TYPE_BUFFER);
   auto* gate = new Gate{readers, pad, gst_pad_add_probe(pad, what, stay, nullptr, nullptr)};
-  g_signal_connect_data(sender, kSignal, G_CALLBACK(reader_came), gate, forget, GConnectFlags{});
+  g_signal_connect_data(sender, kSignal, G_CALLBACK(reader_came), gate, forget, G_CONNECT_SWAPPED);
   gst_object_unref(pad);  // its element keeps it
   return true;
 }

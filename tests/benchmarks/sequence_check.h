@@ -17,10 +17,7 @@ class SequenceCheck {
   void expect(std::uint32_t frames) { seen_.assign(frames, false); }
 
   void arrived(std::uint32_t sequence);
-  void ends_with(std::uint32_t sequence) { expected_ = std::uint64_t{sequence} + 1; }
 
-  // All up to the last one, if that one has come.
-  bool complete() const { return distinct_ == expected_; }
   std::uint64_t distinct() const { return distinct_; }
   std::uint64_t duplicated() const { return duplicated_; }
   std::uint64_t reordered() const { return reordered_; }
@@ -29,7 +26,6 @@ class SequenceCheck {
 
  private:
   std::vector<bool> seen_;
-  std::uint64_t expected_ = ~std::uint64_t{0};
   std::uint64_t after_highest_ = 0;
   std::uint64_t distinct_ = 0;
   std::uint64_t duplicated_ = 0;

@@ -21,6 +21,8 @@ import plot
 import targets
 
 REFERENCE = "queue"
+# What others lose is shown, and no failure.
+OURS = ("queue", "mmap", "inline")
 # Heading, key of the measurement, digits, with a ratio to the reference.
 COLUMNS = [
     ("frames/s", "fps", 0, True),
@@ -58,13 +60,26 @@ def wrong_frames(lines):
     }
 
 
-def failures_of(lines):
+def dropped(lines):
+    """As the transport itself tells."""
+    if not any(line["case"].startswith("fan-out") for line in lines):
+        return 0
+    return sum(s.get("dropped", 0) for line in lines for s in line.get("stats", {}).values())
+
+
+def failures_of(lines, may_lose):
     """What must not happen, in words."""
     found = [f'{line["role"]}: {line["result"]}' for line in lines if line["result"] != "eos"]
     if len(lines) != int(lines[0]["processes"]):
         found.append(f'{len(lines)} of {lines[0]["processes"]} processes reported')
     if not found:
-        found = [f"{n} {name}" for name, n in wrong_frames(lines).items() if n]
+        wrong = wrong_frames(lines)
+        # A reader that stands still for longer than others are held up for is passed over. That is
+        # shown as lost, but it is no secret of the sender's.
+        if wrong["lost"] == dropped(lines):
+            wrong["lost"] = 0
+        if not may_lose:
+            found = [f"{n} {name}" for name, n in wrong.items() if n]
         if not all(sink["counted"] for line in lines for sink in line.get("sinks", [])):
             found.append("no frame was counted")
     return found
@@ -100,6 +115,7 @@ class Results:
         self.runs = collections.defaultdict(lambda: collections.defaultdict(dict))
         self.wrong = collections.defaultdict(collections.Counter)
         self.failures = []
+        self.failed = False
         self.version = "GStreamer"
         groups = collections.defaultdict(list)
         for text in pathlib.Path(path).read_text(encoding="utf-8").splitlines():
@@ -108,7 +124,8 @@ class Results:
             groups[line["case"], line["transport"], line["round"]].append(line)
         for (case, transport, number), lines in groups.items():
             runs = self.runs[case][transport]
-            found = failures_of(lines)
+            found = failures_of(lines, transport not in OURS)
+            self.failed = self.failed or bool(found and transport in OURS)
             self.failures += [f"{case}, {transport}, round {number}: {f}" for f in found]
             self.wrong[case, transport].update(wrong_frames(lines))
             if not found:
@@ -210,7 +227,7 @@ def main():
     report(results)
     if len(sys.argv) == 3:
         pathlib.Path(sys.argv[2]).write_text(plot.svg(results), encoding="utf-8")
-    return 1 if results.failures or not results.runs else 0
+    return 1 if results.failed or not results.runs else 0
 
 
 if __name__ == "__main__":
