@@ -27,7 +27,10 @@ void FrameReader::read(const void* frame, std::size_t size, std::uint64_t arrive
 void FrameReader::arrived(const Stamp& stamp, std::uint64_t arrived_ns) {
   if (++frames_ == kStandsStillAt) sleep_until(arrived_ns + kStandsStillNs);
   sequence_.arrived(stamp.sequence);
-  ended_ = ended_ || stamp.has(kLast);
+  if (stamp.has(kLast)) {
+    UsageWindow::of_process().look_at_the_end();
+    ended_ = true;
+  }
   if (!stamp.has(kCounted)) return;
   // Whichever is the first of them: one may have been lost.
   if (first_counted_ns_ == 0) {

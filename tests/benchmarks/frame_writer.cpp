@@ -51,6 +51,7 @@ std::uint32_t FrameWriter::flags_at(std::uint64_t now, const Settings& settings)
   const bool last = next_ + 1 == (settings.frames > 0 ? settings.frames : kMostFrames);
   const bool time_over = settings.frames == 0 && counts_ && now >= end_ns_;
   finished_ = last || time_over;
+  if (finished_) UsageWindow::of_process().look_at_the_end();
   return (counts_ ? kCounted : 0u) | (finished_ ? kLast : 0u);
 }
 

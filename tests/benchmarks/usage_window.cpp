@@ -59,16 +59,18 @@ void UsageWindow::take(Reading& reading) {
 void UsageWindow::open() {
   if (claimed_.test_and_set()) return;
   kept();  // what its first time takes is none of the stream's
-  first_.kept = kept();
+  kept_first_ = kept();
   take(first_);
   last_ = first_;
   opened_.store(true, std::memory_order_release);
 }
 
+void UsageWindow::look_at_the_end() {
+  if (!end_claimed_.test_and_set()) kept_last_ = kept();
+}
+
 void UsageWindow::close() {
-  if (!opened_.load(std::memory_order_acquire)) return;
-  take(last_);
-  last_.kept = kept();
+  if (opened_.load(std::memory_order_acquire)) take(last_);
 }
 
 double UsageWindow::wall_seconds() const {

@@ -27,6 +27,8 @@ class UsageWindow {
 
   // Later calls change nothing. May be called from any thread.
   void open();
+  // With the last frame, before its end takes something; likewise.
+  void look_at_the_end();
   // Once, by the main thread, when the stream has ended.
   void close();
 
@@ -39,9 +41,9 @@ class UsageWindow {
   long involuntary_switches() const;
   // More at the end than at the beginning; zero unless that is looked at.
   bool knows_kept() const { return static_cast<bool>(count_arenas_); }
-  long more_kib() const { return last_.kept.kib - first_.kept.kib; }
-  long more_descriptors() const { return last_.kept.descriptors - first_.kept.descriptors; }
-  long more_arenas() const { return last_.kept.arenas - first_.kept.arenas; }
+  long more_kib() const { return kept_last_.kib - kept_first_.kib; }
+  long more_descriptors() const { return kept_last_.descriptors - kept_first_.descriptors; }
+  long more_arenas() const { return kept_last_.arenas - kept_first_.arenas; }
 
  private:
   struct Kept {
@@ -50,7 +52,6 @@ class UsageWindow {
     long arenas = 0;
   };
   struct Reading {
-    Kept kept;
     rusage usage{};
     std::uint64_t at_ns = 0;
   };
@@ -59,9 +60,12 @@ class UsageWindow {
 
   std::function<long()> count_arenas_;
   std::atomic_flag claimed_;
+  std::atomic_flag end_claimed_;
   std::atomic<bool> opened_{false};
   Reading first_;
   Reading last_;
+  Kept kept_first_;
+  Kept kept_last_;
 };
 
 }  // namespace bench
