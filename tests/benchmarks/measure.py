@@ -23,9 +23,10 @@ import sys
 import tempfile
 import time
 
-import cases as benchmark
 import plot
 import summarize
+import transports as carriers
+from cases import all_cases
 
 HERE = pathlib.Path(__file__).resolve().parent
 # What hangs, of others too, must not take its time again in each round.
@@ -140,7 +141,7 @@ def measure(bench, case, transport, extent, number):
     bound = 300 if case.frames else int(45 + warm_up + seconds)
     with contextlib.ExitStack() as stack:
         place = stack.enter_context(tempfile.TemporaryDirectory(prefix="mmap-benchmark-"))
-        processes = benchmark.place_on_processors(case, transport.processes(case, place))
+        processes = carriers.place_on_processors(case, transport.processes(case, place))
         daemon = stack.enter_context(transport.around(place)) if transport.around else None
         labels = {"case": case.name, "transport": transport.name, "round": str(number),
                   "processes": str(len(processes) + bool(daemon))}
@@ -192,26 +193,26 @@ def has(bench, element):
 
 def chosen(options, bench, extent):
     """Cases and transports, without those that are not to be had here; which is said."""
-    known = {case.name: case for case in benchmark.all_cases(extent.frames_of_growth)}
+    known = {case.name: case for case in all_cases(extent.frames_of_growth)}
     names = options.cases or extent.cases or known
     wrong = [name for name in names if name not in known]
     if wrong:
         sys.exit(f"run.sh: there are no cases {', '.join(wrong)}, but {', '.join(known)}")
     cases = [known[name] for name in names]
-    if len(benchmark.processors()) < 2 and any(case.cores == "two-cores" for case in cases):
+    if len(carriers.processors()) < 2 and any(case.cores == "two-cores" for case in cases):
         warn("only one processor here: leaving out what takes two")
         cases = [case for case in cases if case.cores != "two-cores"]
     if any(case.shape == "x264" for case in cases) and not has(bench, "x264enc"):
         warn("there is no x264enc here: leaving out what takes it")
         cases = [case for case in cases if case.shape != "x264"]
 
-    wrong = [name for name in options.transports if name not in benchmark.TRANSPORTS]
+    wrong = [name for name in options.transports if name not in carriers.TRANSPORTS]
     if wrong:
         sys.exit(f"run.sh: there are no transports {', '.join(wrong)}, but "
-                 + ", ".join(benchmark.TRANSPORTS))
+                 + ", ".join(carriers.TRANSPORTS))
     transports = []
-    for name in options.transports or benchmark.TRANSPORTS:
-        transport = benchmark.TRANSPORTS[name]
+    for name in options.transports or carriers.TRANSPORTS:
+        transport = carriers.TRANSPORTS[name]
         missing = [one for one in transport.needs if not has(bench, one)]
         missing += [one for one in transport.programs if not shutil.which(one)]
         if "mmapsink" in missing:
@@ -234,8 +235,8 @@ def parse():
                         help="the tables go here, in place of the standard output")
     parser.add_argument("--plot", type=pathlib.Path, metavar="FILE.svg", help="also a plot")
     parser.add_argument("--raw", type=pathlib.Path, metavar="FILE.jsonl",
-                        help="what each process said is kept here (default: beside FILE.md, or last.jsonl "
-                        "in the build)")
+                        help="what each process said is kept here (default: beside FILE.md, or "
+                        "last.jsonl in the build)")
     parser.add_argument("--transports", type=str.split, default=[], metavar='"queue mmap"')
     parser.add_argument("--cases", type=str.split, default=[], metavar='"1k 1080p-paced"')
     parser.add_argument("--rounds", type=int, help="how often each is measured")
@@ -255,7 +256,7 @@ def main():
     if options.cases or options.transports:
         extent.transports = ()
     if options.list:
-        for case in benchmark.all_cases(extent.frames_of_growth):
+        for case in all_cases(extent.frames_of_growth):
             print(f"{case.name:28} {case.title}")
         return 0
     build = options.build.resolve()

@@ -4,4 +4,4 @@
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-exec python3 "$here/measure.py" "$@"
+exec python3 -B "$here/measure.py" "$@"

@@ -16,9 +16,9 @@ import platform
 import statistics
 import sys
 
-import cases as benchmark
 import plot
 import targets
+from cases import all_cases
 
 REFERENCE = "queue"
 # What others lose is shown, and no failure.
@@ -210,7 +210,7 @@ def report(results, seconds=None):
         print("## What is aimed at\n")
         print_table(rows)
     print("## Cases\n")
-    titles = {case.name: case.title for case in benchmark.all_cases(1)}
+    titles = {case.name: case.title for case in all_cases(1)}
     for case in results.runs:
         print_case(results, case, titles.get(case, case))
     if results.failures:
