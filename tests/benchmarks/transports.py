@@ -30,6 +30,7 @@ class Transport:
     # What benchsrc and benchsink have to do for it.
     source_words = ()
     sink_words = ()
+    source_options = ()
     # A context of what else runs meanwhile; None where nothing does.
     around = None
 
@@ -53,8 +54,8 @@ class Transport:
             ]
         path = f"{place}/socket"
         return [
-            Process("source", source + ["!"] + self.send(path),
-                    [f"--readers={case.readers}"] if case.readers > 1 else []),
+            Process("source", source + ["!"] + self.send(path), list(self.source_options)
+                    + ([f"--readers={case.readers}"] if case.readers > 1 else [])),
         ] + [
             Process("sink", self.receive(path, case) + ["!"] + sink, waits_for=path)
             for _ in range(case.readers)
@@ -91,6 +92,7 @@ class Shm(Transport):
     # A pool without a limit takes all of the area, and shmsink waits for ever.
     source_words = ("own-pool-buffers=8",)
     sink_words = ("end-with-last=true",)
+    source_options = ("--linger",)
 
     def send(self, path):
         return ["shmsink", f"socket-path={path}", "wait-for-connection=true", "sync=false",
@@ -156,6 +158,7 @@ class PipeWire(Transport):
     programs = ("pipewire", "pw-link")
     shapes = ("one-way",)
     sink_words = ("end-with-last=true",)
+    source_options = ("--linger",)
     around = staticmethod(pipewire.daemon)
 
     def suits(self, case):
@@ -165,7 +168,6 @@ class PipeWire(Transport):
         processes = super().processes(case, place)
         for process in processes:
             process.waits_for = f"{place}/pipewire-0"
-        processes[0].options.append("--linger")
         return processes
 
     def send(self, path):
