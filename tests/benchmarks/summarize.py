@@ -69,7 +69,8 @@ def dropped(lines):
 
 def failures_of(lines, may_lose):
     """What must not happen, in words."""
-    found = [f'{line["role"]}: {line["result"]}' for line in lines if line["result"] != "eos"]
+    found = [f'{line["role"]}: {line["result"].splitlines()[0]}'
+             for line in lines if line["result"] != "eos"]
     if len(lines) != int(lines[0]["processes"]):
         found.append(f'{len(lines)} of {lines[0]["processes"]} processes reported')
     if not found:
