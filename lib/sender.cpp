@@ -1,6 +1,7 @@
 #include "lib/sender.h"
 
 #include <algorithm>
+#include <array>
 
 #include "lib/system.h"
 
@@ -209,16 +210,42 @@ void Sender::collect_always() {
   const std::lock_guard lock(mutex_);
   if (collector_.joinable()) return;
   quit_ = false;
-  auto thread = sys::thread([this] {
-    for (;;) {
-      const uint32_t seen = kick_.value();
-      if (quit_) return;
-      wait_for_receipts(links(), seen, Clock::now() + seconds(1));
-      collect();
-    }
-  });
+  auto thread = sys::thread([this] { run_collector(); });
   // Without it receipts are read when the next frame comes.
   if (thread) collector_ = std::move(*thread);
+}
+
+// Where frames come one upon the other, whoever publishes reads the receipts with each: to be woken
+// for each as well would cost more than all else. What is left then, when they come no more, is
+// found a little later.
+void Sender::run_collector() {
+  constexpr auto kBreath = milliseconds(1);
+  constexpr uint64_t kFast = 8;  // read or given back meanwhile: four frames
+  const auto progress_of = [](const Links& all) {
+    uint64_t sum = 0;
+    for (const auto& link : all) sum += link->send_lane().progress();
+    return sum;
+  };
+  bool is_fast = false;
+  uint64_t before = 0;
+  Deadline since{};
+  for (;;) {
+    const uint32_t seen = kick_.value();
+    if (quit_) return;
+    const Links all = links();
+    const std::array words{kick_.word(seen)};
+    if (is_fast)
+      wait_any(words, Clock::now() + kBreath);
+    else
+      wait_for_receipts(all, seen, Clock::now() + seconds(1));
+    collect();
+    const Deadline now = Clock::now();
+    if (now - since < kBreath) continue;
+    const uint64_t progress = progress_of(all);
+    is_fast = progress - before >= kFast && now - since < 2 * kBreath;
+    before = progress;
+    since = now;
+  }
 }
 
 void Sender::wait_for_receipts(const Links& links, uint32_t seen, Deadline deadline) {

@@ -99,6 +99,7 @@ class Sender : public std::enable_shared_from_this<Sender> {
  private:
   bool give_up_on(Link& link, const Limits& limits, const Outgoing& item, Published& so);
   void collect(Link& link);
+  void run_collector();
   void retire(uint32_t arena) const;
   void choose_region();
   void hang_up_on_holder(const Links& peers, Stall& stall, Deadline now) const;
