@@ -29,7 +29,8 @@ class Serving {
   Serving(const Serving&) = delete;
   Serving& operator=(const Serving&) = delete;
   ~Serving() {
-    // First: until it has stopped, one who came and left may still be given a pipeline.
+    // Until it has stopped, one who came and left may still be given a pipeline, and told of.
+    gst_mmap_server_stop(server_);
     g_object_unref(server_);
     for (GstElement* one : pipelines_) gst_object_unref(one);
   }
