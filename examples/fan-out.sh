@@ -40,7 +40,8 @@ start() {
 camera=(videotestsrc is-live=true ! 'video/x-raw,width=640,height=480,framerate=30/1')
 [ $# -eq 1 ] || camera=(v4l2src device="$2")
 start camera "${camera[@]}" ! mmapsink socket-path="$dir/camera"
-trap 'kill -INT "${processes[camera]}" 2>/dev/null || true' INT TERM
+# Once: a second signal would end it at once.
+trap 'trap : INT TERM; kill -INT "${processes[camera]}" 2>/dev/null || true' INT TERM
 
 frames=(mmapsrc socket-path="$dir/camera" connection-timeout=10000000000 ! videoconvert)
 each_second=(videorate drop-only=true ! 'video/x-raw,framerate=1/1')

@@ -87,7 +87,7 @@ void make_trouble(const Stage& stage, Process& server, Process& good) {
   {
     Process stopped(watch({"--frames", "out"}, client_of(stage, live("snow"))));
     stopped.wait_line("frame", 5);
-    stopped.send(SIGSTOP);
+    stopped.stand_still();
     goes_on();
     stopped.send(SIGKILL);
     stopped.wait();
@@ -196,7 +196,7 @@ TEST(a_client_that_does_not_read_is_waited_for_so_long) {
     Process server(server_words(stage, options));
     Process client(watch({"--frames", "out"}, client_of(stage, live("ball"))));
     client.wait_line("frame", 5);
-    client.send(SIGSTOP);
+    client.stand_still();
     server.send(SIGTERM);
     server.wait_line("gst-mmap-server: drain-timeout is over");
     fail_unless_equals_int(server.wait(), 1);

@@ -50,23 +50,6 @@ Process::Words reader_of(const Stage& stage) {
   return {std::filesystem::read_symlink("/proc/self/exe"), "reader", stage.path()};
 }
 
-// All its threads stand still when this returns.
-void stop(Process& process) {
-  process.send(SIGSTOP);
-  const auto is_stopped = [&] {
-    for (const auto& task :
-         std::filesystem::directory_iterator("/proc/" + process.id() + "/task")) {
-      std::ifstream file(task.path() / "stat");
-      std::string text;
-      std::getline(file, text);
-      const size_t state = text.rfind(')');
-      if (state == std::string::npos || text.compare(state, 4, ") T ") != 0) return false;
-    }
-    return true;
-  };
-  fail_unless(test::becomes(is_stopped));
-}
-
 std::string frame(guint64 number) { return "frame " + std::to_string(number); }
 
 // One of three readers is stopped for a hundred frames. `kept`: the first of those it finds.
@@ -87,7 +70,7 @@ void check_others(const std::string& leaky, guint64 kept) {
   };
   push(0);
   third.wait_line(frame(0));
-  stop(third);
+  third.stand_still();
   for (guint64 i = 1; i <= 100; ++i) push(i);
   fail_unless_equals_uint64(sink.stat("dropped"), 100 - kQueue);
   third.send(SIGCONT);
@@ -116,7 +99,7 @@ TEST(peer_timeout_hangs_up_on_a_stopped_process) {
   fail_unless_equals_int(sink.push_number(0), GST_FLOW_OK);
   process.wait_line(frame(0));
   fail_unless(test::becomes([&] { return sink.stat("in-flight") == 0; }));
-  stop(process);
+  process.stand_still();
   for (guint64 i = 1; i <= 5; ++i) fail_unless_equals_int(sink.push_number(i), GST_FLOW_OK);
   for (;;) {
     const Ref<GstMessage> message(
@@ -161,7 +144,7 @@ void check_leaving(const Stage& stage, const std::string& here, const std::strin
     pipeline.play();
     const auto stat = [&](const char* field) { return test::stat(pipeline.element("one"), field); };
     fail_unless(test::becomes([&] { return stat("buffers") >= 10 && stat("peers") == 1; }));
-    stop(process);
+    process.stand_still();
     // A sink waits for it by then.
     if (has_sink) fail_unless(test::becomes([&] { return stat("in-flight") >= kMaxBuffers; }));
     pipeline.stop();

@@ -1,6 +1,11 @@
 #include "tests/processes/support.h"
 
+#include <algorithm>
 #include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 
 namespace test {
 
@@ -94,6 +99,22 @@ void Process::wait_good() {
 }
 
 void Process::send(int signal) { g_subprocess_send_signal(process_, signal); }
+
+void Process::stand_still() {
+  send(SIGSTOP);
+  // Its threads go on until one has taken the signal.
+  const auto stands = [](const std::filesystem::path& task) {
+    std::ifstream stat(task / "stat");
+    const std::string text{std::istreambuf_iterator<char>(stat), {}};
+    const size_t name_ends = text.rfind(") ");
+    return name_ends == std::string::npos || text[name_ends + 2] == 'T';
+  };
+  fail_unless(becomes([&] {
+                const std::filesystem::directory_iterator all("/proc/" + id() + "/task");
+                return std::all_of(begin(all), end(all), stands);
+              }),
+              "%s does not stand still", name_.c_str());
+}
 
 Process::Words Process::lines(const std::string& beginning) const {
   const std::lock_guard lock(mutex_);

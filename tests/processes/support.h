@@ -31,6 +31,8 @@ class Process {
   int wait();
   void wait_good();  // and the status is 0
   void send(int signal);
+  // SIGSTOP, until it holds.
+  void stand_still();
   std::string id() const { return g_subprocess_get_identifier(process_); }
 
   // Of what it said until now, those that begin so.
