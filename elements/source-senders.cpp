@@ -42,6 +42,9 @@ void Source::on_connected(const std::shared_ptr<Link>& link) {
     wanted_messages_.clear();  // the one before may have wanted others
   }
   kick_.kick();
+  // Who comes when the application has ended the stream would be read by nobody.
+  if (active_.role == mmaplink::Role::server && eos_wanted_)
+    exchange_.tell(link, Notice::flow, encode(Flow{GST_FLOW_EOS}));
   emit_client_signal(element_, "client-connected", link->peer());
 }
 

@@ -227,6 +227,7 @@ Result<Server::One> Server::admit(Reception::Caller& caller) {
 
 void Server::push(Task task) {
   {
+    // Not as the pool's data: how that is handed over ThreadSanitizer does not see.
     const std::lock_guard lock(mutex_);
     tasks_.push_back(std::move(task));
   }
