@@ -229,7 +229,7 @@ void Source::count(std::atomic<guint64> Counters::*which, guint64 value) {
 }
 
 bool Source::handle_buffer(Incoming& item) {
-  GstBuffer* buffer = decode_buffer(item, current_->receive_lane());
+  GstBuffer* buffer = decode_buffer(item, current_->receive_lane(), *shells_);
   if (buffer == nullptr) {
     break_off("a buffer that makes no sense");
     return false;

@@ -29,6 +29,7 @@
 #include "elements/stickies.h"
 #include "elements/streamorder.h"
 #include "elements/tighten.h"
+#include "gst/shells.h"
 #include "gst/wire.h"
 #include "lib/endpoint.h"
 
@@ -155,6 +156,7 @@ class Source final : public mmaplink::EndpointUser {
   std::shared_ptr<mmaplink::Link> current_;
   std::shared_ptr<Counters> current_counters_ = std::make_shared<Counters>();  // of that link
   mmaplink::Incoming item_;
+  const std::shared_ptr<Shells> shells_ = std::make_shared<Shells>();
   bool delivered_ = false;  // anything, over the current link
   StreamOrder order_;       // of the current link
   Stickies stickies_;

@@ -28,12 +28,19 @@ class GiveBack {
       : lane_(std::move(lane)), ticket_(ticket) {}
   GiveBack(GiveBack&& other) noexcept
       : lane_(std::move(other.lane_)), ticket_(std::exchange(other.ticket_, 0)) {}
-  GiveBack& operator=(GiveBack&&) = delete;
-  ~GiveBack() {
+  GiveBack& operator=(GiveBack&& other) noexcept {
+    give();
+    lane_ = std::move(other.lane_);
+    ticket_ = std::exchange(other.ticket_, 0);
+    return *this;
+  }
+  ~GiveBack() { give(); }
+
+ private:
+  void give() const {
     if (ticket_ != 0) lane_->give_back(ticket_);
   }
 
- private:
   std::shared_ptr<mmaplink::ReceiveLane> lane_;
   uint64_t ticket_ = 0;
 };
@@ -42,6 +49,17 @@ class GiveBack {
 // second is for one of several memories that came with one descriptor.
 GstMemory* memory_new_received(mmaplink::View view, GiveBack give_back);
 GstMemory* memory_new_received(mmaplink::View view, std::shared_ptr<GiveBack> give_back);
+
+// Of the first kind, over what is mapped here.
+bool is_received(GstMemory* memory);
+// Lets go of the view, and gives back.
+void empty_received(GstMemory* memory);
+// An empty one lies over that then, which is mapped here.
+void fill_received(GstMemory* memory, mmaplink::View view, GiveBack give_back);
+// Goes with the memory; nullptr of any that has none.
+struct Shell;
+Shell* shell_of(GstMemory* memory);
+void set_shell(GstMemory* memory, std::shared_ptr<Shell> shell);
 
 // Whether it lies in an arena of a stream that is over.
 bool is_over(GstMemory* memory);

@@ -24,6 +24,7 @@ struct Memory {
   View view;
   GiveBack give_back;
   std::shared_ptr<GiveBack> shared_give_back;
+  std::shared_ptr<gstmmap::Shell> shell;  // see shells.h
 
   explicit Memory(GiveBack to_give_back = {}) : give_back(std::move(to_give_back)) {}
 };
@@ -198,14 +199,43 @@ bool is_over(GstMemory* memory) {
   return owner != nullptr && owner->block && owner->block->arena()->is_over();
 }
 
+// Written by nobody: GST_MEMORY_FLAG_READONLY refuses the map, the mapping itself the write.
+static void lie_over(Memory& memory, View view) {
+  memory.data = const_cast<std::byte*>(view.bytes().data());
+  memory.view = std::move(view);
+}
+
 static GstMemory* init_received(Memory* memory, View view) {
   const size_t size = view.size;
-  // Written by nobody: GST_MEMORY_FLAG_READONLY refuses the map, the mapping itself the write.
-  memory->data = const_cast<std::byte*>(view.bytes().data());
-  memory->view = std::move(view);
+  lie_over(*memory, std::move(view));
   gst_memory_init(&memory->parent, GST_MEMORY_FLAG_READONLY, view_allocator(), nullptr, size, 0, 0,
                   size);
   return &memory->parent;
+}
+
+bool is_received(GstMemory* memory) {
+  return memory->allocator == view_allocator() && memory->parent == nullptr &&
+         !cast(memory)->shared_give_back;
+}
+
+void empty_received(GstMemory* memory) {
+  cast(memory)->view = View{};
+  cast(memory)->give_back = GiveBack();
+}
+
+void fill_received(GstMemory* memory, View view, GiveBack give_back) {
+  memory->offset = 0;
+  memory->size = memory->maxsize = view.size;
+  lie_over(*cast(memory), std::move(view));
+  cast(memory)->give_back = std::move(give_back);
+}
+
+Shell* shell_of(GstMemory* memory) {
+  return memory->allocator == view_allocator() ? cast(memory)->shell.get() : nullptr;
+}
+
+void set_shell(GstMemory* memory, std::shared_ptr<Shell> shell) {
+  cast(memory)->shell = std::move(shell);
 }
 
 namespace {

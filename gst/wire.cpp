@@ -4,6 +4,7 @@
 
 #include "gst/bytes.h"
 #include "gst/gstmmapmemory-private.h"
+#include "gst/shells.h"
 #include "gst/wire-meta.h"
 
 namespace gstmmap {
@@ -102,16 +103,27 @@ void encode_buffer(GstBuffer* buffer, std::span<const Place> places, std::span<c
   if (more == 0 && extra.size() == before) extra.clear();
 }
 
-GstBuffer* decode_buffer(Incoming& item, const std::shared_ptr<mmaplink::ReceiveLane>& lane) {
-  const Descriptor& descriptor = item.descriptor;
-  GiveBack give_back(lane, descriptor.ticket);
-  GstBuffer* buffer = gst_buffer_new();
-  GST_BUFFER_FLAGS(buffer) |= descriptor.flags & kBufferFlags;
+namespace {
+
+void take_fields(GstBuffer* buffer, const Descriptor& descriptor) {
+  GST_BUFFER_FLAGS(buffer) = descriptor.flags & kBufferFlags;
   GST_BUFFER_PTS(buffer) = descriptor.pts;
   GST_BUFFER_DTS(buffer) = descriptor.dts;
   GST_BUFFER_DURATION(buffer) = descriptor.duration;
   GST_BUFFER_OFFSET(buffer) = descriptor.media_offset;
   GST_BUFFER_OFFSET_END(buffer) = descriptor.media_offset_end;
+}
+
+}  // namespace
+
+GstBuffer* decode_buffer(Incoming& item, const std::shared_ptr<mmaplink::ReceiveLane>& lane,
+                         Shells& shells) {
+  GiveBack give_back(lane, item.descriptor.ticket);
+  if (GstBuffer* again = shells.take(item, give_back)) {
+    take_fields(again, item.descriptor);
+    return again;
+  }
+  GstBuffer* buffer = gst_buffer_new();
   BytesIn from(item.extra);
   const uint64_t more = item.extra.empty() ? 0 : from.get<uint64_t>();
   bool good = from.good() && more < kMostMemories && (more == 0 || item.memory.arena);
@@ -133,8 +145,11 @@ GstBuffer* decode_buffer(Incoming& item, const std::shared_ptr<mmaplink::Receive
     }
   }
   good = good && from.good() && decode_metas(from, buffer);
-  GST_BUFFER_FLAG_UNSET(buffer, GST_BUFFER_FLAG_TAG_MEMORY);
-  if (!good) gst_clear_buffer(&buffer);
+  take_fields(buffer, item.descriptor);
+  if (good)
+    shells.keep(buffer, item);
+  else
+    gst_clear_buffer(&buffer);
   return buffer;
 }
 

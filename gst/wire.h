@@ -17,6 +17,8 @@
 
 namespace gstmmap {
 
+class Shells;
+
 // Descriptor::kind: what is in order with the buffers.
 enum class Item : uint32_t {
   buffer = 1,
@@ -102,8 +104,8 @@ void encode_buffer(GstBuffer* buffer, std::span<const mmaplink::Place> places,
 // Memories that a buffer may have on the way; one with more is copied into one memory.
 inline constexpr size_t kMostMemories = 1 + mmaplink::kMostFurther;
 
-// Transfer full; nullptr where the item makes no sense.
+// One of the `shells`, or one for them later. Transfer full; nullptr where the item makes no sense.
 GstBuffer* decode_buffer(mmaplink::Incoming& item,
-                         const std::shared_ptr<mmaplink::ReceiveLane>& lane);
+                         const std::shared_ptr<mmaplink::ReceiveLane>& lane, Shells& shells);
 
 }  // namespace gstmmap

@@ -57,6 +57,7 @@ Result<typename BasicReceiveLane<Words>::Take> BasicReceiveLane<Words>::take(Inc
     const Descriptor& descriptor = item.descriptor;
     const bool in_slot = descriptor.extra_from == static_cast<uint32_t>(ExtraFrom::slot);
     if (in_slot && descriptor.extra_size <= kSlotExtra) {
+      ++item.extra_number;
       item.extra.resize(round_to_words(descriptor.extra_size));
       Words::copy_in(item.extra.data(), slot.extra.data(), item.extra.size());
       item.extra.resize(descriptor.extra_size);
@@ -173,6 +174,7 @@ Result<bool> BasicReceiveLane<Words>::resolve_item(Incoming& item) {
     item.memory = std::move(*view);
   }
   if (descriptor.extra_from == static_cast<uint32_t>(ExtraFrom::block)) {
+    ++item.extra_number;
     item.extra.clear();
     if (descriptor.extra_size == 0) return true;
     auto view = resolve(descriptor.extra_arena, descriptor.extra_offset, descriptor.extra_size);

@@ -56,6 +56,7 @@ struct Incoming {
   Descriptor descriptor;         // our copy
   View memory;                   // size 0: none
   std::vector<std::byte> extra;  // our copy; left as it is for the item that comes next
+  uint64_t extra_number = 0;     // of that copy; another one is another number
 };
 
 template <class Words = SharedWords>

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "gst/shells.h"
 #include "gst/wire-meta.h"
 #include "gst/wire.h"
 #include "lib/link.h"
@@ -43,7 +44,7 @@ class Lane {
     const auto took = must(lane_->take(item_));
     check(took == ReceiveLane::Take::item, "what is forged here is an item");
     ++sent_;
-    return Buffer(gstmmap::decode_buffer(item_, lane_));
+    return Buffer(gstmmap::decode_buffer(item_, lane_, *shells_));
   }
   void check_all_came_back() {
     check(own().receipt_head == sent_, "each descriptor is given back once");
@@ -89,6 +90,7 @@ class Lane {
                 must(mmaplink::map_sealed(peer_->fd, peer_->map.size()))));
   std::shared_ptr<mmaplink::SealedMemory> extra_;
   mmaplink::Incoming item_;
+  const std::shared_ptr<gstmmap::Shells> shells_ = std::make_shared<gstmmap::Shells>();
   uint64_t sent_ = 0;
 };
 
