@@ -26,7 +26,7 @@ bool Payload::prepare(GstBuffer* buffer, mmaplink::Sender& sender, bool dmabufs,
   } else if (!copy(buffer, sender)) {
     return false;
   }
-  encode_buffer(buffer, places_, sizes_, descriptor_, extra_);
+  encode_buffer(buffer, places_, sizes_, descriptor_, extra_, same_);
   descriptor_.base_time = base_time;
   return true;
 }
@@ -66,9 +66,17 @@ bool Payload::copy(GstBuffer* buffer, mmaplink::Sender& sender) {
 
 Outgoing Payload::outgoing(GstBuffer* buffer) const {
   using Copy = std::shared_ptr<mmaplink::Block>;
+  using Use = std::shared_ptr<const void>;
   struct Foreign {
     GstBuffer* buffer;
-    std::vector<Place> places;
+    Use first;
+    std::vector<Use> others;
+    Foreign(GstBuffer* held, const std::vector<Place>& places)
+        : buffer(gst_buffer_ref(held)), first(places.front().use) {
+      for (size_t i = 1; i < places.size(); ++i) others.push_back(places[i].use);
+    }
+    Foreign(const Foreign&) = delete;
+    Foreign& operator=(const Foreign&) = delete;
     ~Foreign() { gst_buffer_unref(buffer); }
   };
   Outgoing item;
@@ -78,8 +86,8 @@ Outgoing Payload::outgoing(GstBuffer* buffer) const {
   if (copy_)
     item.hold = Hold(new Copy(copy_), [](void* held) { delete static_cast<Copy*>(held); });
   else if (is_foreign())
-    item.hold = Hold(new Foreign{gst_buffer_ref(buffer), places_},
-                     [](void* held) { delete static_cast<Foreign*>(held); });
+    item.hold =
+        Hold(new Foreign(buffer, places_), [](void* held) { delete static_cast<Foreign*>(held); });
   else
     item.hold = Hold(gst_buffer_ref(buffer),
                      [](void* held) { gst_buffer_unref(static_cast<GstBuffer*>(held)); });

@@ -10,6 +10,7 @@
 #include <memory>
 #include <vector>
 
+#include "gst/wire-meta.h"
 #include "lib/sender.h"
 
 namespace gstmmap {
@@ -37,6 +38,7 @@ class Payload {
   std::shared_ptr<mmaplink::Block> copy_;
   mmaplink::Descriptor descriptor_;
   std::vector<std::byte> extra_;
+  SameMetas same_;
 };
 
 }  // namespace gstmmap

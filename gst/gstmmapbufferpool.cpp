@@ -23,7 +23,7 @@ static GstMmapBufferPool* pool_cast(gpointer object) {
 }
 
 static GstBufferPoolClass* parent_pool_class() {
-  return GST_BUFFER_POOL_CLASS(gst_mmap_buffer_pool_parent_class);
+  return static_cast<GstBufferPoolClass*>(gst_mmap_buffer_pool_parent_class);
 }
 
 static gboolean pool_set_config(GstBufferPool* pool, GstStructure* config) {

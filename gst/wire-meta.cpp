@@ -94,6 +94,23 @@ void encode_metas(GstBuffer* buffer, std::vector<std::byte>& bytes) {
   }
 }
 
+bool SameMetas::look(GstBuffer* buffer, size_t size) {
+  gpointer state = nullptr;
+  const GstMeta* meta = gst_buffer_iterate_meta(buffer, &state);
+  if (meta == nullptr || meta->info->api != GST_VIDEO_META_API_TYPE ||
+      gst_buffer_iterate_meta(buffer, &state) != nullptr) {
+    forget();
+    return false;
+  }
+  GstVideoMeta now;
+  std::memcpy(&now, meta, sizeof now);
+  now.buffer = nullptr;
+  const bool same = size == size_ && std::memcmp(&now, meta_.data(), sizeof now) == 0;
+  std::memcpy(meta_.data(), &now, sizeof now);
+  size_ = size;
+  return same;
+}
+
 bool decode_metas(BytesIn& from, GstBuffer* buffer) {
   for (size_t count = 0; !from.empty(); ++count) {
     const auto header = from.get<Header>();

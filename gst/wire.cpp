@@ -79,7 +79,7 @@ constexpr uint32_t kBufferFlags =
 }  // namespace
 
 void encode_buffer(GstBuffer* buffer, std::span<const Place> places, std::span<const size_t> sizes,
-                   Descriptor& descriptor, std::vector<std::byte>& extra) {
+                   Descriptor& descriptor, std::vector<std::byte>& extra, SameMetas& same) {
   descriptor.kind = static_cast<uint32_t>(Item::buffer);
   descriptor.flags = GST_BUFFER_FLAGS(buffer) & kBufferFlags;
   descriptor.pts = GST_BUFFER_PTS(buffer);
@@ -92,6 +92,10 @@ void encode_buffer(GstBuffer* buffer, std::span<const Place> places, std::span<c
     descriptor.offset = places[0].offset;
     descriptor.size = sizes[0];
   }
+  if (places.size() != 1)
+    same.forget();
+  else if (same.look(buffer, sizes[0]))
+    return;
   extra.clear();
   BytesOut to(extra);
   const uint64_t more = places.empty() ? 0 : places.size() - 1;

@@ -17,6 +17,7 @@
 
 namespace gstmmap {
 
+class SameMetas;
 class Shells;
 
 // Descriptor::kind: what is in order with the buffers.
@@ -96,10 +97,10 @@ std::optional<std::vector<std::byte>> encode_message(GstMessage* message);
 GstMessage* decode_message(std::span<const std::byte> bytes, GstObject* source, int pid);
 
 // Fills in a buffer's own fields, and where its memories lie. `extra` gets the bytes that go with
-// the descriptor: further memories and the metas.
+// the descriptor: further memories and the metas. It has those of the buffer before, as `same` knows.
 void encode_buffer(GstBuffer* buffer, std::span<const mmaplink::Place> places,
                    std::span<const size_t> sizes, mmaplink::Descriptor& descriptor,
-                   std::vector<std::byte>& extra);
+                   std::vector<std::byte>& extra, SameMetas& same);
 
 // Memories that a buffer may have on the way; one with more is copied into one memory.
 inline constexpr size_t kMostMemories = 1 + mmaplink::kMostFurther;

@@ -196,7 +196,16 @@ void Sender::collect(Link& link) {
 }
 
 void Sender::collect() {
-  for (const auto& link : links()) collect(*link);
+  // Done for each frame: the list is not allocated anew. As above, it may come back here.
+  thread_local Links scratch;
+  Links all = std::move(scratch);
+  {
+    const std::lock_guard lock(mutex_);
+    all.assign(links_.begin(), links_.end());
+  }
+  for (const auto& link : all) collect(*link);
+  all.clear();
+  scratch = std::move(all);
 }
 
 void Sender::collect_some() {
