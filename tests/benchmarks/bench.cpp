@@ -19,6 +19,7 @@
 #include "json_line.h"
 #include "pad_probes.h"
 #include "usage_window.h"
+#include "wake.h"
 
 namespace {
 
@@ -29,6 +30,8 @@ struct Options {
   gboolean kept = FALSE;
   gboolean linger = FALSE;
   char* needed_element = nullptr;
+  char* wake = nullptr;
+  gint64 wake_frames = 180;
   char** pipeline = nullptr;
 };
 
@@ -47,6 +50,11 @@ bool parse(Options& options, int& argc, char**& argv) {
        nullptr},
       {"have", 0, 0, G_OPTION_ARG_STRING, &options.needed_element,
        "Only tell, by the exit status, whether there is such an element", "ELEMENT"},
+      {"wake", 0, 0, G_OPTION_ARG_STRING, &options.wake,
+       "No pipeline: only wake a reader by a futex, in a thread or a process of its own, 60 times "
+       "a second",
+       "thread|process"},
+      {"wake-frames", 0, 0, G_OPTION_ARG_INT64, &options.wake_frames, "So many times (180)", "N"},
       {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_STRING_ARRAY, &options.pipeline, nullptr, "PIPELINE"},
       {nullptr, 0, 0, G_OPTION_ARG_NONE, nullptr, nullptr, nullptr}};
   GOptionContext* context = g_option_context_new(nullptr);
@@ -209,6 +217,23 @@ int main(int argc, char** argv) {
     return there ? 0 : 1;
   }
 
+  char* version = gst_version_string();
+  bench::JsonLine line;
+  put_labels(line, options.labels);
+  line.text("gstreamer", version);
+  g_free(version);
+  if (options.wake) {
+    const std::string reader = options.wake;
+    bench::WakeSettings settings;
+    settings.other_process = reader == "process";
+    settings.frames = static_cast<std::uint64_t>(options.wake_frames);
+    const bool is_known = settings.other_process || reader == "thread";
+    const bool done = is_known && options.wake_frames > 0 && bench::wake(settings, line);
+    line.text("result", done ? "eos" : "no such reader, or the system has none");
+    std::printf("%s\n", line.str().c_str());
+    return done ? 0 : 2;
+  }
+
   gst_element_register(nullptr, "benchsrc", GST_RANK_NONE, GST_TYPE_BENCH_SRC);
   gst_element_register(nullptr, "benchsink", GST_RANK_NONE, GST_TYPE_BENCH_SINK);
   GError* error = nullptr;
@@ -244,17 +269,13 @@ int main(int argc, char** argv) {
   for_each_element(pipeline, [&report](GstElement* element) { report.add(element); });
   gst_object_unref(pipeline);
 
-  char* version = gst_version_string();
-  bench::JsonLine line;
-  put_labels(line, options.labels);
-  line.text("gstreamer", version).text("result", result);
+  line.text("result", result);
   line.object("process", usage());
   if (!report.sources.empty()) line.object("source", report.sources.front());
   if (!report.sinks.empty()) line.objects("sinks", report.sinks);
   if (!statistics.empty()) line.object("stats", statistics);
   std::printf("%s\n", line.str().c_str());
 
-  g_free(version);
   g_strfreev(options.labels);
   g_strfreev(options.pipeline);
   g_free(options.needed_element);

@@ -43,6 +43,12 @@ void FrameReader::arrived(const Stamp& stamp, std::uint64_t arrived_ns) {
   latencies_.add(arrived_ns - stamp.pushed_ns);
 }
 
+void FrameReader::began(const Stamp& stamp, std::uint64_t arrived_ns) {
+  if (stamp.sequence == last_begun_) return;
+  last_begun_ = stamp.sequence;
+  if (stamp.has(kCounted)) first_pieces_.add(arrived_ns - stamp.pushed_ns);
+}
+
 double FrameReader::counted_seconds() const {
   return counted_ == 0 ? 0 : static_cast<double>(last_counted_ns_ - first_counted_ns_) / 1e9;
 }

@@ -20,6 +20,9 @@ class FrameReader {
   // One whose stamp is not in it.
   void arrived(const Stamp& stamp, std::uint64_t arrived_ns);
 
+  // Of one that may come in pieces, and then arrives with the last: each of these, before that.
+  void began(const Stamp& stamp, std::uint64_t arrived_ns);
+
   // The last one has come.
   bool ended() const { return ended_; }
   std::uint64_t frames() const { return frames_; }
@@ -30,10 +33,13 @@ class FrameReader {
   std::uint64_t damaged() const { return damaged_ + sequence_.impossible(); }
   const SequenceCheck& sequence() const { return sequence_; }
   const Latencies& latencies() const { return latencies_; }
+  const Latencies& first_pieces() const { return first_pieces_; }
 
  private:
   SequenceCheck sequence_;
   Latencies latencies_;
+  Latencies first_pieces_;
+  std::uint32_t last_begun_ = ~std::uint32_t{0};
   bool ended_ = false;
   std::uint64_t frames_ = 0;
   std::uint64_t counted_ = 0;

@@ -13,6 +13,7 @@ enum {
   PROP_END_WITH_LAST,
   PROP_TOUCH,
   PROP_ENCODED,
+  PROP_PIECES,
   PROP_CPU,
 };
 
@@ -25,6 +26,7 @@ struct GstBenchSinkPrivate {
   bool end_with_last = false;
   bool touch = false;
   bool encoded = false;
+  bool pieces = false;
   int cpu = bench::kAnyCpu;
 
   int fps_n = 0, fps_d = 1;
@@ -50,6 +52,9 @@ static void gst_bench_sink_set_property(GObject* object, guint id, const GValue*
       break;
     case PROP_ENCODED:
       priv->encoded = g_value_get_boolean(value);
+      break;
+    case PROP_PIECES:
+      priv->pieces = g_value_get_boolean(value);
       break;
     case PROP_CPU:
       priv->cpu = g_value_get_int(value);
@@ -94,7 +99,10 @@ static GstFlowReturn gst_bench_sink_render(GstBaseSink* sink, GstBuffer* buffer)
   }
 
   if (priv->encoded) {
-    priv->reader.arrived(bench::PushTimes::of_process().of(number_of(sink, buffer)), arrived_ns);
+    const auto stamp = bench::PushTimes::of_process().of(number_of(sink, buffer));
+    priv->reader.began(stamp, arrived_ns);
+    const bool is_last = !priv->pieces || GST_BUFFER_FLAG_IS_SET(buffer, GST_BUFFER_FLAG_MARKER);
+    if (is_last) priv->reader.arrived(stamp, arrived_ns);
     return GST_FLOW_OK;
   }
 
@@ -152,6 +160,11 @@ static void gst_bench_sink_class_init(GstBenchSinkClass* klass) {
           g_param_spec_boolean("encoded", "Encoded",
                                "Frames are those of a benchsrc in this process, encoded meanwhile",
                                FALSE, flags));
+  install(PROP_PIECES,
+          g_param_spec_boolean("pieces", "Pieces",
+                               "Encoded frames may come in several buffers, the last of which is "
+                               "marked (GST_BUFFER_FLAG_MARKER)",
+                               FALSE, flags));
   install(PROP_CPU, g_param_spec_int("cpu", "Processor",
                                      "Keep the streaming thread on this one (-1 = on any)",
                                      bench::kAnyCpu, G_MAXINT, bench::kAnyCpu, flags));
@@ -176,5 +189,7 @@ bench::JsonLine gst_bench_sink_report(GstBenchSink* self) {
       .number("latency_p50_us", latencies.percentile_us(0.50))
       .number("latency_p99_us", latencies.percentile_us(0.99))
       .number("latency_max_us", latencies.max_us());
+  if (self->priv->encoded)
+    line.number("first_piece_p50_us", reader.first_pieces().percentile_us(0.50));
   return line;
 }

@@ -26,7 +26,7 @@ import time
 import plot
 import summarize
 import transports as carriers
-from cases import all_cases
+from cases import FPS, all_cases
 
 HERE = pathlib.Path(__file__).resolve().parent
 # What hangs, of others too, must not take its time again in each round.
@@ -52,7 +52,8 @@ QUICK = Extent(
     1, (0.15, 0.4), (0.3, 1.2), 100_000,
     ("1k", "64k", "1080p", "4k", "1080p-touched", "4k-touched", "1080p-paced", "round-trip-1080p",
      "round-trip-1080p-paced", "fan-out-1-1080p", "fan-out-4-1080p", "fan-out-16-1080p",
-     "x264-720p-touched", "64k-growth"),
+     "x264-720p-touched", "stripes-1-360p-touched-paced", "stripes-8-360p-touched-paced",
+     "wake-paced", "64k-growth"),
     ("1080p", "1080p-paced"),
     ("queue", "mmap"),
 )
@@ -60,7 +61,7 @@ QUICK = Extent(
 SMOKE = Extent(
     1, (0.05, 0.1), (0.1, 0.3), 5000,
     ("1k", "1080p-touched", "1080p-paced", "round-trip-1080p-touched", "fan-out-4-1080p",
-     "x264-720p-touched", "64k-growth"),
+     "x264-720p-touched", "stripes-8-360p-touched-paced", "wake-paced", "64k-growth"),
     (),
     ("queue", "mmap", "inline"),
 )
@@ -150,6 +151,8 @@ def measure(bench, case, transport, extent, number):
         for process in processes:
             if "benchsrc" in process.words:
                 process.words[1:1] = times
+            if case.shape == "wake":
+                process.options.append(f"--wake-frames={max(1, round(seconds * FPS))}")
             if case.frames:
                 process.options.append("--kept")
             running.start(process)
@@ -202,9 +205,10 @@ def chosen(options, bench, extent):
     if len(carriers.processors()) < 2 and any(case.cores == "two-cores" for case in cases):
         warn("only one processor here: leaving out what takes two")
         cases = [case for case in cases if case.cores != "two-cores"]
-    if any(case.shape == "x264" for case in cases) and not has(bench, "x264enc"):
-        warn("there is no x264enc here: leaving out what takes it")
-        cases = [case for case in cases if case.shape != "x264"]
+    for shape, encoder in (("x264", "x264enc"), ("stripes", "openjpegenc")):
+        if any(case.shape == shape for case in cases) and not has(bench, encoder):
+            warn(f"there is no {encoder} here: leaving out what takes it")
+            cases = [case for case in cases if case.shape != shape]
 
     wrong = [name for name in options.transports if name not in carriers.TRANSPORTS]
     if wrong:

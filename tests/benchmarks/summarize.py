@@ -30,6 +30,7 @@ COLUMNS = [
     ("latency p50 µs", "p50_us", 0, True),
     ("p99 µs", "p99_us", 0, True),
     ("max µs", "max_us", 0, False),
+    ("first piece p50 µs", "first_us", 0, True),
     ("minor faults/frame", "faults", 3, False),
     ("context switches/frame", "switches", 2, False),
     ("bytes copied/frame", "copied", 0, False),
@@ -100,6 +101,7 @@ def measurement(lines):
         "p50_us": statistics.median(sink["latency_p50_us"] for sink in sinks),
         "p99_us": max(sink["latency_p99_us"] for sink in sinks),
         "max_us": max(sink["latency_max_us"] for sink in sinks),
+        "first_us": next((sink.get("first_piece_p50_us") for sink in sinks), None),
         "faults": per_frame("minor_faults"),
         "switches": per_frame("voluntary_switches", "involuntary_switches"),
         "copied": copied_bytes(lines, source),
@@ -162,13 +164,16 @@ def print_table(rows):
 
 
 def print_case(results, case, title):
+    columns = [column for column in COLUMNS
+               if any(results.median(case, transport, column[1]) is not None
+                      for transport in results.runs[case])]
     heads = ["transport"]
-    for heading, _, _, has_ratio in COLUMNS:
+    for heading, _, _, has_ratio in columns:
         heads += [heading] + (["× queue"] if has_ratio else [])
     rows = [heads + ["lost / dup. / reordered / damaged", "rounds"]]
     for transport, runs in results.runs[case].items():
         row = [transport]
-        for _, key, digits, has_ratio in COLUMNS:
+        for _, key, digits, has_ratio in columns:
             values = [run[key] for run in runs.values() if run[key] is not None]
             text = show(results.median(case, transport, key), digits)
             if key in ("fps", "cpu_us") and len(values) > 1:

@@ -7,7 +7,12 @@ import socket
 import pipewire
 
 X264 = "x264enc name=relay speed-preset=ultrafast tune=zerolatency"
+STRIPES = "openjpegenc name=relay num-stripes={}"
 QUEUE = "queue max-size-buffers=8 max-size-bytes=0 max-size-time=0"
+
+
+def encoder(case):
+    return (STRIPES.format(case.stripes) if case.shape == "stripes" else X264).split()
 
 
 @dataclasses.dataclass
@@ -66,9 +71,11 @@ class Queue(Transport):
     """Threads of one process."""
 
     endless = True
-    shapes = ("one-way", "round-trip", "fan-out", "x264")
+    shapes = ("one-way", "round-trip", "fan-out", "x264", "stripes", "wake")
 
     def processes(self, case, place):
+        if case.shape == "wake":
+            return [Process("all", [], ["--wake=thread"])]
         source, sink = case.source(), case.sink()
         queue = ["!"] + QUEUE.split() + ["!"]
         if case.cores:
@@ -78,8 +85,8 @@ class Queue(Transport):
             sink += [f"cpu={cpus[1 if case.cores == 'two-cores' else 0]}"]
         if case.shape == "round-trip":
             return [Process("all", source + queue + ["identity"] + queue + sink)]
-        if case.shape == "x264":
-            return [Process("all", source + queue + X264.split() + ["!"] + sink)]
+        if case.encodes:
+            return [Process("all", source + queue + encoder(case) + ["!"] + sink)]
         if case.shape == "fan-out":
             branches = (["tee."] + queue + sink) * case.readers
             return [Process("all", source + "! tee name=tee".split() + branches)]
@@ -179,7 +186,7 @@ class PipeWire(Transport):
 
 
 class Mmap(Transport):
-    shapes = ("one-way", "round-trip", "fan-out", "x264")
+    shapes = ("one-way", "round-trip", "fan-out", "x264", "stripes", "wake")
     needs = ("mmapsink",)
     endless = True
     mode = ()  # what both sides are told of what may be mapped
@@ -192,18 +199,21 @@ class Mmap(Transport):
         return ["mmapsrc", f"socket-path={path}", f"role={role}", *self.mode]
 
     def processes(self, case, place):
-        if case.shape not in ("round-trip", "x264"):
+        if case.shape == "wake":
+            return [Process("both", [], ["--wake=process"])]
+        if case.shape != "round-trip" and not case.encodes:
             return super().processes(case, place)
         path = f"{place}/socket"
-        far = X264 if case.shape == "x264" else "identity name=relay"
+        far = encoder(case) if case.encodes else "identity name=relay".split()
         server = self.receive(path, role="server") + (["mmap=yes"] if not self.mode else [])
-        server += ["!"] + far.split() + ["!"] + self.send(path, role="server")
+        server += ["!"] + far + ["!"] + self.send(path, role="server")
         client = case.source() + ["!"] + self.send(path, role="client")
         client += self.receive(path, role="client") + ["!"] + case.sink()
         return [Process("relay", server), Process("client", client, waits_for=path)]
 
 
 class Inline(Mmap):
+    shapes = ("one-way", "round-trip", "fan-out", "x264", "stripes")
     mode = ("mmap=no",)
 
 

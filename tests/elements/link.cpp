@@ -81,6 +81,27 @@ TEST(fields_cross_bit_for_bit) {
   }
 }
 
+// What an encoder gives out before its frame is complete goes at once: each is there before the next
+// is pushed.
+TEST(pieces_of_a_frame_cross_one_by_one) {
+  const Scene scene;
+  const Pair pair(scene, "video/x-h264,stream-format=byte-stream,alignment=nal");
+  constexpr guint kPieces = 4;
+  for (guint frame = 0; frame < 3; ++frame) {
+    for (guint piece = 0; piece < kPieces; ++piece) {
+      const gsize size = 100 + 1000 * piece;
+      test::Ref<GstBuffer> sent(gst_buffer_new_allocate(nullptr, size, nullptr));
+      gst_buffer_memset(sent.get(), 0, static_cast<guint8>(frame + piece), size);
+      GST_BUFFER_PTS(sent.get()) = frame * 40 * GST_MSECOND;
+      if (frame > 0) GST_BUFFER_FLAG_SET(sent.get(), GST_BUFFER_FLAG_DELTA_UNIT);
+      if (piece + 1 == kPieces) GST_BUFFER_FLAG_SET(sent.get(), GST_BUFFER_FLAG_MARKER);
+      const auto came = pair.send(gst_buffer_ref(sent.get()));
+      check_same_fields(sent.get(), came.get());
+      check_same_content(sent.get(), came.get());
+    }
+  }
+}
+
 TEST(buffers_without_bytes_cross) {
   const Scene scene;
   const Pair pair(scene);
