@@ -81,8 +81,8 @@ TEST(fields_cross_bit_for_bit) {
   }
 }
 
-// What an encoder gives out before its frame is complete goes at once: each is there before the next
-// is pushed.
+// What an encoder gives out before its frame is complete goes at once: each is there before the
+// next is pushed.
 TEST(pieces_of_a_frame_cross_one_by_one) {
   const Scene scene;
   const Pair pair(scene, "video/x-h264,stream-format=byte-stream,alignment=nal");
