@@ -111,6 +111,7 @@ bool Sink::start() {
   eos_sent_ = GST_SEQNUM_INVALID;
   client_changed_ = false;
   newest_pts_ = GST_CLOCK_TIME_NONE;
+  key_frames_.begin_stream();
   {
     const std::lock_guard lock(mutex_);
     unlocks_ = 0;
@@ -284,7 +285,10 @@ bool Sink::send_stickies(Reader& reader) {
 bool Sink::send_event(GstEvent* event) {
   has_preroll_lock_ = true;
   const GstEventType type = GST_EVENT_TYPE(event);
-  if (type == GST_EVENT_STREAM_START && client_changed_.exchange(false)) forget_other_client();
+  if (type == GST_EVENT_STREAM_START) {
+    if (client_changed_.exchange(false)) forget_other_client();
+    key_frames_.begin_stream();
+  }
   if (type == GST_EVENT_SEGMENT || type == GST_EVENT_CAPS) look_at_time_ = true;
   if (type == GST_EVENT_EOS) eos_sent_ = gst_event_get_seqnum(event);
   // Sticky events are sent to whoever comes later; what is not must not get lost.
@@ -427,11 +431,12 @@ GstFlowReturn Sink::send_to(Reader& reader, GstBuffer* buffer, gsize size, bool&
       // A decoder can do nothing with what depends on frames that it has not got. Headers depend on
       // nothing, whatever else their muxer calls them.
       const bool depends = GST_BUFFER_FLAG_IS_SET(buffer, GST_BUFFER_FLAG_DELTA_UNIT);
-      if (!reader.has_begun && depends && !GST_BUFFER_FLAG_IS_SET(buffer, GST_BUFFER_FLAG_HEADER)) {
+      const bool is_header = GST_BUFFER_FLAG_IS_SET(buffer, GST_BUFFER_FLAG_HEADER);
+      if (!reader.has_begun && depends && !is_header && key_frames_.are_waited_for()) {
         if (requests_.key_frame(true, ready_readers_.size() == 1)) ask_for_key_frame(true);
         return GST_FLOW_OK;
       }
-      reader.has_begun = reader.has_begun || !depends;
+      reader.has_begun = reader.has_begun || !depends || !is_header || key_frames_.is_first();
       Outgoing item = payload_.outgoing(buffer);
       item.may_repeat = active_.leaky != mmaplink::Leaky::downstream;
       if (reader.has_missed) item.descriptor.flags |= GST_BUFFER_FLAG_DISCONT;
@@ -488,12 +493,14 @@ GstFlowReturn Sink::send_buffer(GstBuffer* buffer) {
     });
     ready_changes_ = changes;
   }
+  const bool depends = GST_BUFFER_FLAG_IS_SET(buffer, GST_BUFFER_FLAG_DELTA_UNIT);
+  key_frames_.look(!depends);
   if (ready_readers_.empty()) {
     Counters::add(counters_.dropped, 1);
     return GST_FLOW_OK;
   }
   if (look_at_time_ || time_.is_due()) look_at_time();
-  ask_for_what_is_due(!GST_BUFFER_FLAG_IS_SET(buffer, GST_BUFFER_FLAG_DELTA_UNIT));
+  ask_for_what_is_due(!depends);
   while (!payload_.prepare(buffer, *sender_, all_are_mapped_, base_time_)) {
     if (!sender_->interrupted()) return GST_FLOW_ERROR;  // which allocate() has reported
     const GstFlowReturn flow = sit_out_interruption();

@@ -19,6 +19,7 @@
 
 #include "elements/counters.h"
 #include "elements/exchange.h"
+#include "elements/keyframes.h"
 #include "elements/patience.h"
 #include "elements/payload.h"
 #include "elements/postbox.h"
@@ -216,6 +217,7 @@ class Sink final : public mmaplink::EndpointUser {
   bool has_preroll_lock_ = false;  // in what it is doing now
   TimeBase time_;
   uint64_t base_time_ = mmaplink::kNoBaseTime;
+  KeyFrames key_frames_;
   Payload payload_;
   std::vector<std::weak_ptr<Reader>> ready_readers_;  // as of …
   uint64_t ready_changes_ = 0;                        // … this count of changes_; 0: not ready

@@ -191,6 +191,29 @@ TEST(joiners_start_with_a_key_frame_that_they_ask_for_once) {
   fail_unless_equals_int(gst_harness_upstream_events_in_queue(pair.sink.get()), 0);
 }
 
+// As of encoders that mark none: openjpegenc with stripes is one.
+TEST(a_stream_without_key_frames_is_not_waited_for_without_end) {
+  const Scene scene;
+  const Pair pair(scene);
+  guint64 number = 0;
+  const auto push = [&] {
+    GstBuffer* buffer = test::numbered(number, 100);
+    GST_BUFFER_FLAG_SET(buffer, GST_BUFFER_FLAG_DELTA_UNIT);
+    fail_unless_equals_int(pair.sink.push(buffer), GST_FLOW_OK);
+    // Who has been there from its beginning has missed nothing.
+    fail_unless_equals_uint64(pair.reader.pull_number(), number++);
+  };
+  push();
+  push();
+  const Harness late(scene.src());
+  late.play();
+  pair.sink.wait_for_clients(2);
+  fail_unless(test::becomes([&] {
+    push();
+    return gst_harness_buffers_in_queue(late.get()) > 0;
+  }));
+}
+
 namespace {
 
 // Two readers of a stream of packets, in lock step.
