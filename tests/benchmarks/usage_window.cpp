@@ -58,7 +58,8 @@ void UsageWindow::take(Reading& reading) {
 
 void UsageWindow::open() {
   if (claimed_.test_and_set()) return;
-  kept();  // what its first time takes is none of the stream's
+  // What looking takes itself is none of the stream's: it has all of that the third time.
+  for (int i = 0; i < 3; ++i) kept();
   kept_first_ = kept();
   take(first_);
   last_ = first_;
