@@ -17,6 +17,7 @@ namespace {
 
 constexpr size_t kMostPending = 4 << 20;  // bytes kept for a peer that does not read
 constexpr size_t kMostFds = 16;           // per recvmsg
+constexpr int kSendBuffer = 1 << 20;
 constexpr size_t kReadSize = 16 << 10;
 constexpr int kMostReads =
     16;  // at once: a peer that floods us must not have the thread for itself
@@ -35,6 +36,16 @@ void touch(std::span<const std::byte> bytes) {
 
 Channel::Channel(Fd socket) : socket_(std::move(socket)) {}
 
+// Of the sender of a Unix socket, up to net.core.wmem_max. Those of other families see to it
+// themselves, unless told otherwise.
+void Channel::widen() const {
+  int domain = 0;
+  socklen_t size = sizeof domain;
+  if (getsockopt(socket_.get(), SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0 || domain != AF_UNIX)
+    return;
+  setsockopt(socket_.get(), SOL_SOCKET, SO_SNDBUF, &kSendBuffer, sizeof kSendBuffer);
+}
+
 Status Channel::send(const Message& message, int fd, std::shared_ptr<const void> keep) {
   Pending item{build(message), {}, 0, fd, std::move(keep)};
   if (item.bytes.size() > kMaxMessage)
@@ -52,26 +63,29 @@ Status Channel::push(Pending item) {
   const std::lock_guard lock(mutex_);
   if (pending_bytes_ + item.size() > kMostPending)
     return Error{Failure::gone, "the peer does not read its control messages"};
-  const bool had_backlog = !pending_.empty();
+  const bool had_backlog = has_backlog_;
   pending_bytes_ += item.size();
   pending_.push_back(std::move(item));
   auto sent = flush_locked();
   // One that is there is waited for; one that is gone lets inline items go on.
-  if (had_backlog == pending_.empty() && on_backlog_) on_backlog_();
+  if (had_backlog != has_backlog_ && on_backlog_) on_backlog_();
   return sent;
 }
 
+// Who sends just now is not waited for: what it leaves behind it tells of.
 Status Channel::flush() {
+  if (!has_backlog_) return ok();
   const std::lock_guard lock(mutex_);
   return flush_locked();
 }
 
-bool Channel::wants_to_write() const {
-  const std::lock_guard lock(mutex_);
-  return !pending_.empty();
+Status Channel::flush_locked() {
+  auto sent = send_pending();
+  has_backlog_ = !pending_.empty();
+  return sent;
 }
 
-Status Channel::flush_locked() {
+Status Channel::send_pending() {
   bool touched = false;
   while (!pending_.empty()) {
     Pending& item = pending_.front();
@@ -141,6 +155,9 @@ Result<bool> Channel::read_some() {
   while (got < 0 && errno == EINTR);
   const int code = errno;
   const auto bytes = static_cast<size_t>(std::max<ssize_t>(got, 0));
+  // Where descriptors came along the kernel may have stopped behind them.
+  is_empty_ =
+      got > 0 && bytes < pieces[0].iov_len + pieces[1].iov_len && CMSG_FIRSTHDR(&header) == nullptr;
   const size_t of_part = std::min(bytes, direct);
   input_.resize(had + bytes - of_part);
   would_block_ = got < 0 && (code == EAGAIN || code == EWOULDBLOCK);
@@ -223,11 +240,14 @@ Result<bool> Channel::receive(const std::function<bool(Received)>& each) {
       if (!*message) break;
       if (!each(std::move(**message))) return true;
     }
+    if (parts_ != nullptr)
+      if (auto took = parts_->read_all(); !took) return took.error();
     // A descriptor comes with the first byte of its message: what is left is of one that has begun.
     if (input_fds_.size() > (input_used_ < input_.size() ? 1 : 0))
       return wrong("the peer sent descriptors nobody asked for");
     if (!*open) return false;
-    if (would_block_) return true;
+    // Where much comes, a look that finds nothing is spared: what came meanwhile is another turn.
+    if (would_block_ || (parts_ != nullptr && is_empty_)) return true;
   }
   return true;  // the socket stays readable: there is another turn
 }

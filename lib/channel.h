@@ -4,6 +4,7 @@
 // and goes out when the endpoint's thread finds the socket writable. receive() is that thread's.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -25,6 +26,8 @@ class PartTarget {
   // Where its next bytes go, never empty before its end; then, how many have come.
   virtual std::span<std::byte> space() = 0;
   virtual Status filled(size_t size) = 0;
+  // All that was read at once has been dealt with.
+  virtual Status read_all() = 0;
 };
 
 class Channel {
@@ -45,10 +48,10 @@ class Channel {
   Status send_part(std::vector<std::byte> head, std::span<const std::byte> part,
                    std::shared_ptr<const void> keep);
   // Nothing is kept.
-  bool idle() const { return !wants_to_write(); }
+  bool idle() const { return !has_backlog_; }
   // Goes on with what is kept.
   Status flush();
-  bool wants_to_write() const;
+  bool wants_to_write() const { return has_backlog_; }
   // Called, by whichever thread sends, when the socket has not taken everything: somebody must see
   // when it is writable, and flush(). To be set before another thread sends.
   void on_backlog(std::function<void()> call) { on_backlog_ = std::move(call); }
@@ -56,6 +59,9 @@ class Channel {
   void call_attention() const {
     if (on_backlog_) on_backlog_();
   }
+
+  // More goes into the socket at once, for those who send much.
+  void widen() const;
 
   // Without one, parts are an error. By the thread that receives; it outlives that.
   void set_part_target(PartTarget* target) { parts_ = target; }
@@ -79,6 +85,7 @@ class Channel {
 
   Status push(Pending item);
   Status flush_locked();
+  Status send_pending();
   Result<bool> read_some();  // false: end of file
   Status take_part(std::span<const std::byte> bytes);
   Result<std::optional<Received>> next();
@@ -88,10 +95,12 @@ class Channel {
   mutable std::mutex mutex_;
   std::deque<Pending> pending_;
   size_t pending_bytes_ = 0;
+  std::atomic<bool> has_backlog_{false};  // what was sent is not all gone
   std::vector<std::byte> input_;
   size_t input_used_ = 0;  // parsed bytes at its beginning
   std::deque<Fd> input_fds_;
   bool would_block_ = false;
+  bool is_empty_ = false;  // by what the last look has found
   PartTarget* parts_ = nullptr;
   size_t part_left_ = 0;  // of the part that has begun
 };

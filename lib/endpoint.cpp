@@ -461,6 +461,7 @@ bool Endpoint::handle(Connection& connection, Channel::Received received) {
   Status good = ok();
   // Of what is inline, these bound themselves: by what may go ahead, and by what was sent.
   const bool is_counted = !std::holds_alternative<ItemBegins>(received.message) &&
+                          !std::holds_alternative<Asks>(received.message) &&
                           !std::holds_alternative<Progress>(received.message);
   if (is_counted && !connection.messages.take(Clock::now())) {
     good = Error{Failure::protocol,
@@ -501,6 +502,8 @@ bool Endpoint::handle(Connection& connection, Channel::Received received) {
       good = connection.link->begin_item(*item, side(Side::src).max_memory, side(Side::src).huge);
   } else if (std::holds_alternative<Withdrawn>(received.message)) {
     good = connection.link->withdraw_items();
+  } else if (std::holds_alternative<Asks>(received.message)) {
+    good = connection.link->tell_receipts();
   } else if (const auto* progress = std::get_if<Progress>(&received.message)) {
     good = connection.link->take_progress(*progress);
   } else if (std::holds_alternative<StatusPart>(received.message)) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <mutex>
 #include <string>
 #include <utility>
 
@@ -14,7 +15,8 @@ namespace {
 constexpr size_t kAlign = 64;
 // What must arrive, and was withdrawn as it was read, waits twice.
 constexpr size_t kMostWaiting = 2 * kMostAhead;
-constexpr uint64_t kTellEvery = 4;  // items, while as many wait
+// A peer that can send nothing more hears of each that is read, if they are not read faster.
+constexpr uint64_t kFast = 1'000'000;  // ns
 constexpr ReceiveLane::Limits kLimits;
 
 Error wrong(std::string text) { return Error{Failure::protocol, std::move(text)}; }
@@ -74,6 +76,9 @@ Status InlineReceive::begin(const ItemBegins& item, uint64_t max_memory, HugePag
   descriptor_ = item.descriptor;
   droppable_ = item.droppable;
   withdrawn_ = false;
+  together_ = std::max<uint32_t>(item.together, 1);
+  is_full_ = item.is_full;
+  asked_ = false;
   if (descriptor_.extra_size > kLimits.extra) return wrong("an item's own bytes are too many");
   in_place_ = item.in_place;
   if (in_place_ && !region_) return wrong("an item in a file that is not there");
@@ -221,13 +226,11 @@ Status InlineReceive::publish() {
   if (block_ || descriptor_.ticket != 0)
     hold = Hold(new Hold_{returned_, std::move(block_), descriptor_.ticket},
                 [](void* held) { delete static_cast<Hold_*>(held); });
+  is_news_ = true;
   if (withdrawn_) {
     hold.reset();
-    {
-      const std::lock_guard lock(mutex_);
-      ++received_;
-    }
-    return tell();
+    received_.fetch_add(1, std::memory_order_release);
+    return ok();
   }
   Outgoing item;
   item.descriptor = descriptor_;
@@ -239,39 +242,60 @@ Status InlineReceive::publish() {
     if (!block) return block.error();
     item.extra_block = std::move(*block);
   }
-  {
-    // Whoever reads it at once tells of it only when it is counted.
-    const std::lock_guard lock(mutex_);
-    auto room = sender_.publish(item, kSlots);
-    if (!room) return room.error();
-    if (*room != SendLane::Room::yes) return wrong("the peer sent more than it may");
-    ++received_;
-  }
-  // What was found to be free on the way.
+  auto room = sender_.publish_quietly(item, kSlots);
+  if (!room) return room.error();
+  if (*room != SendLane::Room::yes) return wrong("the peer sent more than it may");
+  // SYNC: release, pairs with the acquire in tell_due().
+  received_.fetch_add(1, std::memory_order_release);
+  return ok();
+}
+
+// Whoever reads is woken once for all of it. What was found to be free on the way is told.
+Status InlineReceive::read_all() {
+  if (!std::exchange(is_news_, false)) return ok();
+  sender_.wake_peer();
   return tell();
 }
 
+Status InlineReceive::asked() {
+  if (asked_.exchange(true)) return wrong("the peer asks again and again");
+  return tell();
+}
+
+// Who finds that another thread is at it leaves it to that one, as in InlineSend::pump.
 Status InlineReceive::tell() {
-  const std::lock_guard lock(mutex_);
+  if (calls_.fetch_add(1, std::memory_order_acq_rel) != 0) return ok();
+  Status good = ok();
+  uint32_t seen = 1;
+  do {
+    if (good) good = tell_due();
+    const uint32_t now = calls_.fetch_sub(seen, std::memory_order_acq_rel);
+    seen = now - seen;
+  } while (seen != 0);
+  return good;
+}
+
+Status InlineReceive::tell_due() {
   std::vector<Held> freed;
   if (auto drained = sender_.drain(freed); !drained) return drained;
   freed.clear();
+  // Before what waits: one that was read as it came, and is not counted yet, is told of later.
+  const uint64_t received = received_.load(std::memory_order_acquire);
   auto waiting = sender_.waiting();
   if (!waiting) return waiting.error();
   // SYNC: acquire, pairs with the release fence in ReceiveLane::take: one that has claimed the last
   // item is not seen to wait any more.
   std::atomic_thread_fence(std::memory_order_acquire);
   // An item that must arrive is published again where it was withdrawn as it was read.
-  const uint64_t claimed = std::max(told_claimed_, received_ - std::min(received_, *waiting));
+  const uint64_t claimed = std::max(told_claimed_, received - std::min(received, *waiting));
+  const bool waits = *waiting == 0 && lane_->waits() && told_waits_ != received;
   std::vector<uint64_t> tickets;
   {
     const std::lock_guard inner(returned_->mutex);
+    // While the reader is busy it will be here again: reads and tickets wait for others then.
+    if (!waits && !is_due(claimed - told_claimed_, returned_->tickets.size())) return ok();
     tickets.swap(returned_->tickets);
   }
-  const bool waits = *waiting == 0 && lane_->waits() && told_waits_ != received_;
-  const uint64_t news = claimed - told_claimed_;
-  const bool is_due = news >= kTellEvery || (news > 0 && *waiting < kTellEvery);
-  if (tickets.empty() && !is_due && !waits) return ok();
   size_t at = 0;
   do {
     const size_t count = std::min(tickets.size() - at, kMostTickets);
@@ -282,8 +306,15 @@ Status InlineReceive::tell() {
     at += count;
   } while (at < tickets.size());
   told_claimed_ = claimed;
-  if (waits) told_waits_ = received_;
+  told_ns_ = monotonic_ns();
+  if (waits) told_waits_ = received;
   return ok();
+}
+
+bool InlineReceive::is_due(uint64_t reads, size_t tickets) const {
+  if (reads >= together_ || tickets >= together_) return true;
+  if ((reads > 0 || tickets > 0) && (asked_ || lane_->waits())) return true;
+  return reads > 0 && is_full_ && monotonic_ns() - told_ns_ >= kFast;
 }
 
 }  // namespace mmaplink

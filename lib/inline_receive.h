@@ -10,9 +10,9 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <vector>
@@ -39,11 +39,14 @@ class InlineReceive final : public PartTarget {
   // The first one's `max_memory` counts, bytes for all that comes, and `huge`.
   Status begin(const ItemBegins& item, uint64_t max_memory, HugePages huge = HugePages::no);
   Status withdraw();
+  // The peer wants memory.
+  Status asked();
   Status begin_part(size_t size) override;
   std::span<std::byte> space() override;
   Status filled(size_t size) override;
+  Status read_all() override;
 
-  // Tells the peer what there is to tell.
+  // Tells the peer what is due to be told.
   Status tell();
 
  private:
@@ -54,6 +57,8 @@ class InlineReceive final : public PartTarget {
   Status find_memories();
   Result<uint64_t> count_further() const;
   Status publish();
+  Status tell_due();
+  bool is_due(uint64_t reads, size_t tickets) const;
   Status know(const Arena& arena) const;
   Result<Block> allocate(size_t size);
   Result<Block> allocate_payload(size_t size);
@@ -74,15 +79,24 @@ class InlineReceive final : public PartTarget {
   bool in_place_ = false;
   bool droppable_ = false;
   bool withdrawn_ = false;
+  bool is_news_ = false;  // since read_all()
   Descriptor descriptor_;
   std::vector<std::byte> extra_;
   std::shared_ptr<Block> block_;
   std::deque<std::span<std::byte>> spaces_;
   size_t last_size_ = 0;
 
-  std::mutex mutex_;       // held while the peer is told, so that it is told in order
-  uint64_t received_ = 0;  // items
+  // By the endpoint's thread, for whoever tells.
+  std::atomic<uint64_t> received_{0};  // items
+  std::atomic<uint32_t> together_{1};  // of reads and tickets, as the last item has it …
+  std::atomic<bool> is_full_{false};   // … and this
+  std::atomic<bool> asked_{false};     // since then
+
+  std::atomic<uint32_t> calls_{0};  // of tell() that nobody has dealt with
+
+  // Whoever tells, one at a time.
   uint64_t told_claimed_ = 0;
+  uint64_t told_ns_ = 0;                // when
   std::optional<uint64_t> told_waits_;  // at how many received
 };
 

@@ -47,11 +47,14 @@ Status InlineSend::pump(const SendLane& lane) {
 Status InlineSend::send_what_goes(const SendLane& lane) {
   // A backlog that is gone is news for the endpoint's thread, which pumps then.
   while (channel_->idle()) {
-    if (!sending_) {
+    while (!sending_ && current_->head.size() < kMostTogether) {
       auto taken = take_next(lane);
       if (!taken) return taken.error();
-      if (!*taken) return ok();
+      if (!*taken) break;
+      add_small();
     }
+    add_question();
+    if (!sending_ && current_->head.empty()) return ok();
     if (auto sent = send_next_part(); !sent) return sent;
   }
   return ok();
@@ -62,6 +65,44 @@ bool InlineSend::may_take() const {
   const std::lock_guard lock(mutex_);
   return has_begun_ && sent_.size() < kMostAhead && bytes_ < kMostBytesAhead &&
          under_way_.load(std::memory_order_relaxed) < ahead_.load(std::memory_order_relaxed);
+}
+
+// Of what may go ahead.
+size_t InlineSend::half_ahead() const {
+  return (std::min(ahead_.load(std::memory_order_relaxed), kMostAhead) + 1) / 2;
+}
+
+bool InlineSend::may_collect(const SendLane& lane) const {
+  const size_t half = half_ahead();
+  const std::lock_guard lock(mutex_);
+  return sent_.size() >= std::max<size_t>(half, 2) && lane.unread() < half;
+}
+
+// Of one that is small all goes into the head: copied here, it costs no call of its own.
+void InlineSend::add_small() {
+  Current& current = *current_;
+  size_t size = 0;
+  for (const auto& left : current.left) size += left.size();
+  if (size > kSmall) return;
+  for (const auto& left : current.left) {
+    const auto header = build(Part{static_cast<uint32_t>(left.size())});
+    current.head.insert(current.head.end(), header.begin(), header.end());
+    current.head.insert(current.head.end(), left.begin(), left.end());
+  }
+  current.left.clear();
+  sending_ = false;
+}
+
+// Once for each item, and behind it, or it would be asked for nothing.
+void InlineSend::add_question() {
+  if (!asks_.exchange(false, std::memory_order_relaxed) || asked_) return;
+  {
+    const std::lock_guard lock(mutex_);
+    if (tickets_out_ == 0) return;
+  }
+  asked_ = true;
+  const auto question = build(Asks{});
+  current_->head.insert(current_->head.end(), question.begin(), question.end());
 }
 
 // Whether there is an item to be sent.
@@ -104,7 +145,6 @@ Result<bool> InlineSend::take_next(const SendLane& lane) {
   ItemBegins begins{descriptor, droppable};
   begins.in_place = put_in_place(begins.descriptor);
   if (begins.in_place) size = 0;
-  current.head = build(begins);
   sending_ = true;
   const std::lock_guard lock(mutex_);
   ++count_;
@@ -113,6 +153,17 @@ Result<bool> InlineSend::take_next(const SendLane& lane) {
   bytes_ += size;
   if (droppable) under_way_.fetch_add(1, std::memory_order_relaxed);
   waits_.store(false, std::memory_order_relaxed);
+  // Who is told late keeps little memory, but of a pool that waits for its own buffers.
+  asked_ = local_.sender_half().receipts_waiting.load(std::memory_order_relaxed) != 0;
+  const bool is_full_of_bytes = bytes_ >= kMostBytesAhead;
+  begins.is_full =
+      is_full_of_bytes || sent_.size() >= kMostAhead ||
+      under_way_.load(std::memory_order_relaxed) >= ahead_.load(std::memory_order_relaxed);
+  const bool at_once =
+      asked_ || is_full_of_bytes || (begins.is_full && drops_.load(std::memory_order_relaxed));
+  begins.together = at_once ? 1 : static_cast<uint32_t>(std::max<size_t>(half_ahead(), 1));
+  const auto head = build(begins);
+  current.head.insert(current.head.end(), head.begin(), head.end());
   return true;
 }
 

@@ -3,8 +3,8 @@
 // part at a time, as long as the peer reads on.
 //
 // What is taken stays held until the peer gives it back, as if it had the memory mapped: all limits
-// are the same. Memory that lies in the link's file stays where it is. A peer that waits is sent the
-// next item; how many more go ahead of what it reads, the publisher says.
+// are the same. Memory that lies in the link's file stays where it is. A peer that waits is sent
+// the next item; how many more go ahead of what it reads, the publisher says.
 //
 // Owned by its link. Threads: pump() by any: whoever publishes, and the endpoint's thread when the
 // socket is writable again or the peer has made progress; one at a time does the work. When the
@@ -31,6 +31,9 @@ namespace mmaplink {
 // On the way, and not begun to be read: more of them, or more bytes before the last one, don't go.
 inline constexpr size_t kMostAhead = 16;
 inline constexpr size_t kMostBytesAhead = 1 << 20;
+// Items of no more bytes are sent together, so many bytes at once.
+inline constexpr size_t kSmall = 4 << 10;
+inline constexpr size_t kMostTogether = 32 << 10;
 
 class InlineSend {
  public:
@@ -50,8 +53,17 @@ class InlineSend {
   Status pump(const SendLane& lane);
   // By the endpoint's thread; then pump().
   Status take(const Progress& progress);
-  // No more droppable ones than that go to a peer that does not wait.
-  void set_ahead(size_t items) { ahead_.store(items, std::memory_order_relaxed); }
+  // No more droppable ones than that go to a peer that does not wait. `drops`: what finds no room
+  // is dropped, so each that was read is to be told then.
+  void set_ahead(size_t items, bool drops) {
+    ahead_.store(items, std::memory_order_relaxed);
+    drops_.store(drops, std::memory_order_relaxed);
+  }
+  // Whether a small item that was published may wait for others to be sent with: the peer has
+  // enough to read, and will tell of it, which sends them.
+  bool may_collect(const SendLane& lane) const;
+  // Somebody wants memory: the peer is to tell at once what it gives back. Then pump(). Any thread.
+  void ask() { asks_.store(true, std::memory_order_relaxed); }
   // What is on the way is not to be read any more. Any thread.
   Status withdraw();
   // Droppable ones that the peer has not begun to read.
@@ -65,7 +77,7 @@ class InlineSend {
     Incoming incoming;
     std::vector<View> further;
     std::deque<std::span<const std::byte>> left;
-    std::vector<std::byte> head;
+    std::vector<std::byte> head;   // small items before it, too
     std::vector<std::byte> extra;  // of an item in place
   };
 
@@ -79,6 +91,9 @@ class InlineSend {
   bool put_in_place(Descriptor& descriptor);
   Status send_next_part();
   bool may_take() const;
+  size_t half_ahead() const;
+  void add_small();
+  void add_question();
 
   const std::shared_ptr<Channel> channel_;
   const LocalLane local_;
@@ -86,12 +101,15 @@ class InlineSend {
   const std::shared_ptr<PathRegion> region_;
   std::atomic<uint32_t> calls_{0};  // of pump() that nobody has dealt with
   std::atomic<size_t> ahead_{kMostAhead};
+  std::atomic<bool> drops_{false};
+  std::atomic<bool> asks_{false};
   std::atomic<size_t> under_way_{0};
   std::atomic<bool> waits_{false};  // has read all there is, and said that it waits
 
   // Whoever pumps.
   const std::shared_ptr<Current> current_;
   bool sending_ = false;
+  bool asked_ = false;  // since the last item
 
   mutable std::mutex mutex_;  // what the peer's progress changes
   bool has_begun_ = false;    // the peer has waited once

@@ -18,13 +18,13 @@
 namespace mmaplink {
 
 inline constexpr uint32_t kMagic = 0x6d6d6170;  // "mmap" read as a big-endian number
-inline constexpr uint32_t kVersion = 5;
+inline constexpr uint32_t kVersion = 6;
 
 inline constexpr uint64_t kSlots = 512;           // descriptors a ring holds
 inline constexpr uint64_t kReceipts = 16384;      // receipts not yet read, at the most
 inline constexpr uint64_t kRows = kReceipts / 2;  // descriptors a peer may hold unreturned
 inline constexpr size_t kSlotSize = 512;
-inline constexpr size_t kMostArenas = 512;  // that a peer may announce: a descriptor each
+inline constexpr size_t kMostArenas = 512;         // that a peer may announce: a descriptor each
 inline constexpr size_t kMostForeignArenas = 128;  // of these, memory that the sender has not made
 inline constexpr size_t kCacheLine = 64;
 

@@ -42,6 +42,7 @@ Result<std::shared_ptr<Link>> Link::make(std::shared_ptr<Channel> channel,
   if (!modes.send.mapped) {
     auto lane = LocalLane::make();
     if (!lane) return lane.error();
+    channel->widen();
     parts.inline_send = std::make_unique<InlineSend>(channel, std::move(*lane), parts.region);
   }
   if (!modes.receive.mapped) {
@@ -90,7 +91,7 @@ Status Link::announce(const std::shared_ptr<Arena>& arena) {
 }
 
 Result<SendLane::Room> Link::publish(Outgoing& item, std::span<const Place> places,
-                                     size_t max_queued, size_t ahead) {
+                                     size_t max_queued, size_t ahead, bool drops) {
   for (const Place& place : places)
     if (auto said = announce(place.arena); !said) return said.error();
   if (item.extra_block)
@@ -98,10 +99,13 @@ Result<SendLane::Room> Link::publish(Outgoing& item, std::span<const Place> plac
   if (!parts_.inline_send) return send_lane_.publish(item, max_queued);
   // What is on the way waits to be read, too.
   InlineSend& out = *parts_.inline_send;
-  out.set_ahead(ahead);
+  out.set_ahead(ahead, drops);
   const size_t under_way = out.under_way();
+  const bool is_small = item.droppable && item.descriptor.size <= kSmall;
   auto room = send_lane_.publish(item, max_queued > under_way ? max_queued - under_way : 1);
-  pump();
+  const bool collects =
+      is_small && room && *room == SendLane::Room::yes && out.may_collect(send_lane_);
+  if (!collects) pump();
   return room;
 }
 
@@ -157,6 +161,17 @@ Status Link::take_progress(const Progress& progress) {
 
 bool Link::peer_starves() const {
   return parts_.inline_send ? parts_.inline_send->peer_starves() : send_lane_.peer_starves();
+}
+
+void Link::ask_for_receipts() {
+  if (!parts_.inline_send || !alive()) return;
+  parts_.inline_send->ask();
+  pump();
+}
+
+Status Link::tell_receipts() {
+  if (!parts_.inline_receive) return Error{Failure::protocol, "receipts of what is mapped"};
+  return parts_.inline_receive->asked();
 }
 
 uint64_t Link::unread() const {

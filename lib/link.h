@@ -52,9 +52,9 @@ class Link {
   // Announces the arenas the item lies in, where the peer does not know them yet, and publishes.
   // Room::no leaves the item as it is.
   // Of `max_queued`, `ahead` may be on their way to a peer that does not wait for them, where the
-  // direction is inline.
+  // direction is inline. `drops`: what finds no room is.
   Result<SendLane::Room> publish(Outgoing& item, std::span<const Place> places, size_t max_queued,
-                                 size_t ahead = 0);
+                                 size_t ahead = 0, bool drops = false);
   // Takes back what the peer has not begun to read and may be dropped.
   void withdraw(std::vector<Held>& freed);
   // Likewise, and nothing more is published.
@@ -64,6 +64,8 @@ class Link {
   bool peer_starves() const;
   // Published, and the peer has not begun to read them, by what it says.
   uint64_t unread() const;
+  // Somebody waits for what the peer gives back: it is to tell at once. Any thread.
+  void ask_for_receipts();
   Status note(uint32_t kind, std::vector<std::byte> bytes);
 
   // What is inline goes on: the socket takes more, or something was published again. Any thread.
@@ -73,6 +75,7 @@ class Link {
   Status begin_item(const ItemBegins& item, uint64_t max_memory, HugePages huge = HugePages::no);
   Status withdraw_items();
   Status take_progress(const Progress& progress);
+  Status tell_receipts();
   // Failure::protocol in a direction that is inline.
   Status add_arena(const ArenaMade& arena, Fd fd);
   Status retire_arena(const ArenaRetired& arena);

@@ -22,6 +22,7 @@ enum class Type : uint32_t {
   region_found = 12,
   status_ask = 13,
   status_part = 14,
+  asks = 15,
 };
 
 class Writer {
@@ -191,6 +192,8 @@ std::vector<std::byte> build(const Message& message) {
           to.put(m.descriptor);
           to.put(uint32_t{m.droppable});
           to.put(uint32_t{m.in_place});
+          to.put(m.together);
+          to.put(uint32_t{m.is_full});
           return to.finish();
         } else if constexpr (std::is_same_v<T, Part>) {
           Writer to(Type::part);
@@ -203,6 +206,8 @@ std::vector<std::byte> build(const Message& message) {
           return to.finish();
         } else if constexpr (std::is_same_v<T, Withdrawn>) {
           return Writer(Type::withdrawn).finish();
+        } else if constexpr (std::is_same_v<T, Asks>) {
+          return Writer(Type::asks).finish();
         } else if constexpr (std::is_same_v<T, StatusAsk>) {
           Writer to(Type::status_ask);
           to.put(kMagic);
@@ -227,8 +232,9 @@ Result<std::optional<size_t>> message_size(std::span<const std::byte> bytes) {
   if (bytes.size() < kMessageHeader) return std::optional<size_t>();
   uint32_t size = 0;
   std::memcpy(&size, bytes.data(), sizeof size);
-  const auto fits = [](uint32_t bytes_of) {
-    return bytes_of >= kMessageHeader && bytes_of <= kMaxMessage;
+  const size_t most = is_part(bytes) ? kMessageHeader + kMostPart : kMaxMessage;
+  const auto fits = [most](uint32_t bytes_of) {
+    return bytes_of >= kMessageHeader && bytes_of <= most;
   };
   if (!fits(size))
     return Error{Failure::protocol,
@@ -299,7 +305,9 @@ Result<Message> parse(std::span<const std::byte> bytes) {
     case Type::item: {
       const auto descriptor = from.get<Descriptor>();
       const bool droppable = from.get_bool();
-      message = ItemBegins{descriptor, droppable, from.get_bool()};
+      const bool in_place = from.get_bool();
+      const auto together = from.get<uint32_t>();
+      message = ItemBegins{descriptor, droppable, in_place, together, from.get_bool()};
       break;
     }
     case Type::region_found:
@@ -307,6 +315,9 @@ Result<Message> parse(std::span<const std::byte> bytes) {
       break;
     case Type::withdrawn:
       message = Withdrawn{};
+      break;
+    case Type::asks:
+      message = Asks{};
       break;
     case Type::status_ask: {
       if (from.get<uint32_t>() != kMagic)

@@ -5,14 +5,14 @@
 //       ◀───────────────── WELCOME + its half ──       (or REFUSE: a text, and hang-up)
 //       ── REGION ────────────────────────────▶       where the payload lies in a file: it is found
 //       ◀── LANES / ARENA + fd / RETIRE / NOTE ──▶     any number, either way
-//       ◀── ITEM, PART… / WITHDRAWN / PROGRESS ──▶     where a direction is inline
+//       ◀── ITEM, PART… / WITHDRAWN / ASKS / PROGRESS ──▶   where a direction is inline
 //
 // One that only wants to know what goes on says STATUS_ASK in place of HELLO (status.h).
 //
 // A half goes along where anything is mapped. A message is a header of eight bytes (total size,
 // type), fixed fields, and at most one trailing text or byte string. At most kMaxMessage bytes;
-// descriptors travel with its first byte. The bytes of a PART are none of the message: the channel
-// puts them where they belong.
+// descriptors travel with its first byte. The bytes of a PART, kMostPart at most, are none of the
+// message: the channel puts them where they belong.
 #pragma once
 
 #include <cstddef>
@@ -33,7 +33,7 @@ namespace mmaplink {
 inline constexpr size_t kMaxMessage = 64 << 10;
 inline constexpr size_t kMessageHeader = 8;
 // Of an inline item, at once: what a control message waits for at the most.
-inline constexpr size_t kMostPart = kMaxMessage - kMessageHeader;
+inline constexpr size_t kMostPart = 1 << 20;
 
 // Which lanes a side has something at the end of.
 struct Lanes {
@@ -82,12 +82,18 @@ struct ItemBegins {
   Descriptor descriptor;
   bool droppable = false;
   bool in_place = false;
+  // Reads and tickets that are told together, while the reader is busy: it has more to do before it
+  // can wait. And whether nothing goes ahead of this item before some are told.
+  uint32_t together = 1;
+  bool is_full = false;
 };
 struct Part {
   uint32_t size = 0;
 };
 // Of the sender of an inline direction: droppable items before this are not to be read any more.
 struct Withdrawn {};
+// Likewise: it wants memory. What is given back is told at once until the next item begins.
+struct Asks {};
 // Of the reader of an inline direction: how many items since the link began do not wait to be read,
 // what it gives back, and whether it has nothing to read and waits.
 struct Progress {
@@ -113,7 +119,7 @@ struct StatusPart {
 
 using Message =
     std::variant<Hello, Welcome, Refuse, Lanes, ArenaMade, ArenaRetired, Note, ItemBegins, Part,
-                 Progress, Withdrawn, RegionFound, StatusAsk, StatusPart>;
+                 Progress, Withdrawn, Asks, RegionFound, StatusAsk, StatusPart>;
 
 // Failure::refused for a client that speaks another version than this server.
 Status check_version(const Hello& hello);

@@ -50,7 +50,11 @@ Result<typename BasicReceiveLane<Words>::Take> BasicReceiveLane<Words>::take(Inc
     Words::fence(std::memory_order_seq_cst);
     const bool withdrawn = Words::load(peer_.revoked, std::memory_order_relaxed) > index_;
     const uint64_t wants = Words::load(peer_.writer_wants, std::memory_order_relaxed);
-    if (wants != 0 && index_ + 1 >= wants) Words::wake(own_.claimed);
+    // Once, however many are read until it runs: what it wants next is more.
+    if (wants != 0 && index_ + 1 >= wants && wants != writer_woken_) {
+      writer_woken_ = wants;
+      Words::wake(own_.claimed);
+    }
 
     const Slot& slot = peer_.slots[index_ % kSlots];
     Words::copy_in(&item.descriptor, &slot.descriptor, sizeof item.descriptor);

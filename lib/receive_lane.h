@@ -137,8 +137,9 @@ class BasicReceiveLane {
   const Half& peer_;
   const Limits limits_;
 
-  uint64_t index_ = 0;           // the next descriptor
-  uint64_t last_first_ = 0;      // the first sequence of the last item
+  uint64_t index_ = 0;         // the next descriptor
+  uint64_t last_first_ = 0;    // the first sequence of the last item
+  uint64_t writer_woken_ = 0;  // the wish of the peer that it was woken for last
   uint64_t clock_offset_ = 0;
   std::optional<uint64_t> end_;  // closed: no descriptor from here on
   bool pending_ = false;         // the item that take() was given last waits for its arena

@@ -230,6 +230,7 @@ Result<std::optional<Message>> Reception::look(Guest& guest) {
     if (got <= 0) return Error{Failure::gone, "hung up"};
     auto size = message_size(guest.seen);
     if (!size) return size.error();
+    if (is_part(guest.seen)) return Error{Failure::protocol, "a part before the handshake"};
     if (*size && **size <= guest.seen.size()) {
       auto message = parse(std::span(guest.seen).first(**size));
       if (!message) return message.error();

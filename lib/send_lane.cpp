@@ -79,6 +79,27 @@ template <class Words>
 Result<typename BasicSendLane<Words>::Room> BasicSendLane<Words>::publish(Outgoing& item,
                                                                           size_t max_queued) {
   const std::lock_guard lock(mutex_);
+  auto room = publish_locked(item, max_queued);
+  if (room && *room == Room::yes) wake_locked();
+  return room;
+}
+
+template <class Words>
+Result<typename BasicSendLane<Words>::Room> BasicSendLane<Words>::publish_quietly(
+    Outgoing& item, size_t max_queued) {
+  const std::lock_guard lock(mutex_);
+  return publish_locked(item, max_queued);
+}
+
+template <class Words>
+void BasicSendLane<Words>::wake_peer() {
+  const std::lock_guard lock(mutex_);
+  wake_locked();
+}
+
+template <class Words>
+Result<typename BasicSendLane<Words>::Room> BasicSendLane<Words>::publish_locked(
+    Outgoing& item, size_t max_queued) {
   if (closed_) return Room::closed;
   // The peer's index is read only when our last look at it does not do.
   if (!fits(item.droppable, max_queued)) {
@@ -147,6 +168,10 @@ template <class Words>
 void BasicSendLane<Words>::announce_head() {
   // SYNC: release, pairs with the acquire of `head` in ReceiveLane::take: the slot is complete.
   Words::store(own_.head, head_, std::memory_order_release);
+}
+
+template <class Words>
+void BasicSendLane<Words>::wake_locked() {
   // SYNC: full fence, pairs with the one in ReceiveLane::wait: either the peer sees the new head
   // before it sleeps, or we see that it waits.
   Words::fence(std::memory_order_seq_cst);
@@ -223,7 +248,10 @@ bool BasicSendLane<Words>::withdraw(Withdraw which, std::vector<Held>& freed) {
     }
   }
   for (const auto& item : again) write(item->descriptor, item->extra, item->droppable, true);
-  if (!again.empty()) announce_head();
+  if (!again.empty()) {
+    announce_head();
+    wake_locked();
+  }
   return withdrawn;
 }
 

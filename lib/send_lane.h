@@ -63,6 +63,9 @@ class BasicSendLane {
   // droppable itself), and there is a slot and a row. Else `item` stays as it is. Wakes the peer if
   // it sleeps.
   Result<Room> publish(Outgoing& item, size_t max_queued);
+  // Likewise, but who sleeps is woken by wake_peer(): once for several.
+  Result<Room> publish_quietly(Outgoing& item, size_t max_queued);
+  void wake_peer();
 
   // Takes back the oldest droppable item that the peer has not begun to read; the others stay in
   // order (of those that may repeat others, which can't be published again, all behind an item that
@@ -139,6 +142,8 @@ class BasicSendLane {
   void write(const Descriptor& descriptor, std::span<const std::byte> extra, bool droppable,
              bool keep);
   void announce_head();
+  void wake_locked();
+  Result<Room> publish_locked(Outgoing& item, size_t max_queued);
   uint64_t open_row(Hold hold, std::shared_ptr<const Block> extra);
   uint64_t renew_row(uint64_t ticket, bool claimed, std::vector<Held>& freed);
   bool close_row(uint64_t ticket, std::vector<Held>& freed);

@@ -153,7 +153,8 @@ Sender::Published Sender::publish(Link& link, Outgoing item, const Limits& limit
     const uint32_t seen = kick_.value();
     if (interrupted()) return Published::interrupted;
     if (!link.alive()) return Published::gone;
-    auto room = link.publish(item, places, limits.max_buffers, ahead);
+    auto room =
+        link.publish(item, places, limits.max_buffers, ahead, limits.leaky == Leaky::upstream);
     if (!room) {
       link.hang_up(room.error().text);
       return Published::gone;
@@ -259,7 +260,10 @@ void Sender::run_collector() {
 
 void Sender::wait_for_receipts(const Links& links, uint32_t seen, Deadline deadline) {
   std::vector<WaitWord> words{kick_.word(seen)};  // first: it is always watched
-  for (const auto& link : links) words.push_back(link->send_lane().watch_receipts());
+  for (const auto& link : links) {
+    words.push_back(link->send_lane().watch_receipts());
+    link->ask_for_receipts();
+  }
   wait_any(words, deadline);
   for (const auto& link : links) link->send_lane().stop_watching();
 }

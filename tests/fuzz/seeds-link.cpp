@@ -93,8 +93,8 @@ void add_inline(const Corpus& corpus) {
     part(to, 100);
     say(to, Lanes{true, false});
     begin(to, 70'000, 0, 2, true);
-    part(to, kMostPart);
-    part(to, 70'000 - kMostPart);
+    part(to, 70'000);
+    say(to, Asks{});
   });
   both("memories", [&](Out& to) {
     begin(to, 10, sizeof(uint64_t) + sizeof(FurtherPlace), 1, true);

@@ -2,6 +2,7 @@
 // what comes is what was sent, no more of it goes ahead than may, and a peer that says or sends
 // what can't be is found out.
 #include <numeric>
+#include <thread>
 
 #include "tests/lib/helpers.h"
 
@@ -45,7 +46,10 @@ class Pair {
       if (const auto* begins = std::get_if<ItemBegins>(&received.message)) {
         must(to.begin_item(*begins, kDefaultMemory));
       } else if (const auto* progress = std::get_if<Progress>(&received.message)) {
+        ++told;
         must(to.take_progress(*progress));
+      } else if (std::holds_alternative<Asks>(received.message)) {
+        must(to.tell_receipts());
       } else if (std::holds_alternative<Withdrawn>(received.message)) {
         must(to.withdraw_items());
       }
@@ -72,9 +76,12 @@ class Pair {
     must(a_->send_lane().drain(freed));
     return freed.size();
   }
+  // How often one has told the other of its progress since the last look.
+  static size_t was_told() { return std::exchange(told, 0); }
   Incoming item;
 
  private:
+  static inline size_t told = 0;
   std::shared_ptr<Link> a_;
   std::shared_ptr<Link> b_;
 };
@@ -90,7 +97,7 @@ struct Payload {
 };
 
 Room send(Link& link, Outgoing item, const Payload* payload = nullptr, size_t most = kSlots,
-          size_t ahead = 0) {
+          size_t ahead = 0, bool drops = false) {
   std::vector<Place> places;
   if (payload != nullptr) {
     places.push_back(payload->place());
@@ -100,7 +107,7 @@ Room send(Link& link, Outgoing item, const Payload* payload = nullptr, size_t mo
     item.hold = Hold(new std::shared_ptr<Block>(payload->block),
                      [](void* held) { delete static_cast<std::shared_ptr<Block>*>(held); });
   }
-  return must(link.publish(item, places, most, ahead));
+  return must(link.publish(item, places, most, ahead, drops));
 }
 
 bool same(std::span<const std::byte> one, std::span<const std::byte> other) {
@@ -250,6 +257,145 @@ void what_was_withdrawn_is_not_read() {
   g_assert_cmpuint(payload.block.use_count(), ==, 1);
 }
 
+// As it comes at the pace of a clock.
+void one_item_after_the_other_is_told_of_once() {
+  Pair pair;
+  const auto store = std::make_shared<ArenaStore>(64 << 20);
+  const Payload payload(1000, *store);
+  pair.wait();
+  for (uint64_t i = 0; i < 5; ++i) {
+    Pair::was_told();
+    send(pair.a(), frame(i), &payload, 8, 7);
+    pair.pump();
+    g_assert_true(pair.take() == Take::item);
+    pair.in().give_back(pair.item.descriptor.ticket);
+    pair.pump();
+    g_assert_cmpuint(Pair::was_told(), ==, 0);
+    pair.wait();
+    g_assert_cmpuint(Pair::was_told(), ==, 1);
+    g_assert_cmpuint(pair.drain(), ==, 1);
+    g_assert_true(pair.a().peer_starves());
+  }
+}
+
+void a_busy_reader_tells_of_several() {
+  Pair pair;
+  pair.wait();
+  for (uint64_t i = 0; i < 6; ++i) send(pair.a(), frame(i), nullptr, 8, 7);
+  pair.pump();
+  Pair::was_told();
+  for (const size_t told : {0, 0, 0, 1}) {
+    g_assert_true(pair.take() == Take::item);
+    g_assert_cmpuint(Pair::was_told(), ==, told);
+  }
+}
+
+void a_sender_without_room_hears_of_each() {
+  // One goes ahead, or what finds no room is dropped.
+  for (const size_t ahead : {1, 7}) {
+    Pair pair;
+    pair.wait();
+    for (uint64_t i = 0; i < ahead; ++i)
+      g_assert_true(send(pair.a(), frame(i), nullptr, ahead + 1, ahead, true) == Room::yes);
+    pair.pump();
+    Pair::was_told();
+    for (uint64_t i = 0; i < ahead; ++i) {
+      g_assert_true(pair.take() == Take::item);
+      g_assert_cmpuint(Pair::was_told(), ==, 1);
+    }
+  }
+}
+
+// One that reads slowly is seen to read.
+void a_slow_reader_tells_of_each() {
+  Pair pair;
+  pair.wait();
+  for (uint64_t i = 0; i < 8; ++i) send(pair.a(), frame(i), nullptr, 8, 7);
+  pair.pump();
+  Pair::was_told();
+  for (int i = 0; i < 3; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    g_assert_true(pair.take() == Take::item);
+    g_assert_cmpuint(Pair::was_told(), ==, 1);
+  }
+}
+
+// A reader that is busy for ever does not keep what the sender wants.
+void what_is_given_back_is_told_to_who_asks() {
+  Pair pair;
+  const auto store = std::make_shared<ArenaStore>(64 << 20);
+  const Payload payload(1000, *store);
+  pair.wait();
+  std::array<uint64_t, 3> tickets{};
+  for (uint64_t i = 0; i < 3; ++i) send(pair.a(), frame(i), &payload, 8, 7);
+  pair.pump();
+  for (uint64_t& ticket : tickets) {
+    g_assert_true(pair.take() == Take::item);
+    ticket = pair.item.descriptor.ticket;
+  }
+  pair.in().give_back(tickets[0]);
+  g_assert_cmpuint(pair.drain(), ==, 0);
+  for (int i = 0; i < 3; ++i) pair.a().ask_for_receipts();  // said once
+  g_assert_cmpuint(pair.drain(), ==, 1);
+  pair.in().give_back(tickets[1]);
+  g_assert_cmpuint(pair.drain(), ==, 1);
+  // The next one begins anew.
+  send(pair.a(), frame(3), &payload, 8, 7);
+  pair.pump();
+  pair.in().give_back(tickets[2]);
+  g_assert_cmpuint(pair.drain(), ==, 0);
+  pair.a().ask_for_receipts();
+  g_assert_cmpuint(pair.drain(), ==, 1);
+}
+
+// By another thread than the one that reads, which sleeps.
+void what_is_given_back_meanwhile_is_told_at_once() {
+  Pair pair;
+  const auto store = std::make_shared<ArenaStore>(64 << 20);
+  const Payload payload(1000, *store);
+  pair.wait();
+  send(pair.a(), frame(0), &payload, 8, 7);
+  pair.pump();
+  g_assert_true(pair.take() == Take::item);
+  pair.wait();
+  std::thread([&] { pair.in().give_back(pair.item.descriptor.ticket); }).join();
+  g_assert_cmpuint(pair.drain(), ==, 1);
+}
+
+// And nobody publishes any more.
+void what_was_collected_arrives() {
+  Pair pair;
+  const auto store = std::make_shared<ArenaStore>(64 << 20);
+  const Payload payload(1000, *store);
+  pair.wait();
+  constexpr uint64_t kMany = 14;
+  bool collected = false;
+  for (uint64_t i = 0; i < kMany; ++i) {
+    send(pair.a(), frame(i), &payload, kSlots, 7);
+    collected = collected || pair.a().send_lane().unread() > 0;
+  }
+  g_assert_true(collected);
+  for (uint64_t i = 0; i < kMany; ++i) {
+    pair.pump();
+    g_assert_true(pair.take() == Take::item);
+    g_assert_cmpuint(pair.item.descriptor.pts, ==, i);
+    g_assert_true(same(pair.item.memory.bytes(), {payload.block->data(), 1000}));
+    pair.in().give_back(pair.item.descriptor.ticket);
+  }
+  pair.wait();
+  g_assert_cmpuint(pair.drain(), ==, kMany);
+}
+
+// What must arrive waits for no others.
+void events_are_not_collected() {
+  Pair pair;
+  pair.wait();
+  for (uint64_t i = 0; i < 5; ++i) send(pair.a(), frame(i), nullptr, kSlots, 16);
+  while (pair.a().send_lane().unread() == 0) send(pair.a(), frame(5), nullptr, kSlots, 16);
+  send(pair.a(), event(6), nullptr, kSlots, 16);
+  g_assert_cmpuint(pair.a().send_lane().unread(), ==, 0);
+}
+
 void a_control_message_waits_for_one_part_at_most() {
   Pair pair;
   const auto store = std::make_shared<ArenaStore>(64 << 20);
@@ -359,6 +505,14 @@ void memories_that_can_not_be_are_refused() {
   g_assert_true(static_cast<bool>(with(0, 3, 5)));
 }
 
+void who_asks_again_and_again_is_refused() {
+  Receiver receiver;
+  must(receiver.in.asked());
+  g_assert_true(fails(receiver.in.asked(), Failure::protocol, "asks again and again"));
+  must(receiver.begin(0));
+  must(receiver.in.asked());
+}
+
 void more_items_than_may_wait_are_refused() {
   Receiver receiver;
   for (size_t i = 0; i < 2 * kMostAhead; ++i) must(receiver.begin(0));
@@ -407,6 +561,17 @@ int main(int argc, char** argv) {
        {"/inline/without-going-ahead-one-at-a-time-is-sent",
         without_going_ahead_one_at_a_time_is_sent},
        {"/inline/what-was-withdrawn-is-not-read", what_was_withdrawn_is_not_read},
+       {"/inline/one-item-after-the-other-is-told-of-once",
+        one_item_after_the_other_is_told_of_once},
+       {"/inline/a-busy-reader-tells-of-several", a_busy_reader_tells_of_several},
+       {"/inline/a-sender-without-room-hears-of-each", a_sender_without_room_hears_of_each},
+       {"/inline/a-slow-reader-tells-of-each", a_slow_reader_tells_of_each},
+       {"/inline/what-is-given-back-is-told-to-who-asks", what_is_given_back_is_told_to_who_asks},
+       {"/inline/what-is-given-back-meanwhile-is-told-at-once",
+        what_is_given_back_meanwhile_is_told_at_once},
+       {"/inline/what-was-collected-arrives", what_was_collected_arrives},
+       {"/inline/events-are-not-collected", events_are_not_collected},
+       {"/inline/who-asks-again-and-again-is-refused", who_asks_again_and_again_is_refused},
        {"/inline/a-control-message-waits-for-one-part-at-most",
         a_control_message_waits_for_one_part_at_most},
        {"/inline/memory-that-is-held-outlives-the-link", memory_that_is_held_outlives_the_link},

@@ -40,6 +40,7 @@ const std::vector<Message>& one_of_each() {
       ItemBegins{Descriptor{.sequence = 3, .size = 5}, true},
       Progress{7, true, {1, 2, 3}},
       Withdrawn{},
+      Asks{},
       RegionFound{Token{1, 2, 3}},
       StatusAsk{kVersion},
       StatusPart{true, "{}\n"},
@@ -84,6 +85,8 @@ void fields_arrive() {
   g_assert_true(item.descriptor.ticket == 9 && item.droppable);
   g_assert_true(!item.in_place);
   g_assert_true(std::get<ItemBegins>(trip(ItemBegins{{}, false, true})).in_place);
+  const auto full = std::get<ItemBegins>(trip(ItemBegins{{}, false, false, 4, true}));
+  g_assert_true(full.together == 4 && full.is_full);
   const RegionTerms terms{uint64_t{7} << 40, 4096, Token{1}, true, Token{2}};
   const auto region = std::get<Welcome>(
       trip(Welcome{kVersion, {}, {Wish::path, Wish::path}, Mapped{false, false, true}, terms}));
@@ -130,6 +133,11 @@ void impossible_sizes_are_refused() {
                         "a control message of " + std::to_string(size) + " bytes"));
   for (const uint32_t size : {8u, static_cast<uint32_t>(kMaxMessage)})
     g_assert_cmpuint(must(size_of(size)).value(), ==, size);
+  // Of a part the bytes go elsewhere, and may be more.
+  header = build(Part{});
+  g_assert_cmpuint(must(size_of(kMessageHeader + kMostPart)).value(), >, kMaxMessage);
+  g_assert_true(fails(size_of(kMessageHeader + kMostPart + 1), Failure::protocol,
+                      "a control message of 1048585 bytes"));
 }
 
 // Cut anywhere a message is refused, but for texts and bytes, which may have any length.
@@ -179,7 +187,7 @@ void a_request_has_a_size_at_most() {
 }
 
 void unknown_types_are_refused() {
-  for (const uint32_t type : {0u, 15u, 16u, 0x01000000u, ~0u})
+  for (const uint32_t type : {0u, 16u, 17u, 0x01000000u, ~0u})
     g_assert_true(fails(parse(raw(type, {1, 2, 3})), Failure::protocol,
                         "a control message of an unknown type"));
 }
@@ -245,7 +253,7 @@ void random_bytes_do_no_harm() {
     for (auto& byte : bytes) byte = static_cast<std::byte>(random.below(256));
     // Most of them with a type that goes somewhere.
     if (bytes.size() >= 8 && !random.one_in(8)) {
-      const uint32_t type = random.below(15);
+      const uint32_t type = random.below(16);
       std::memcpy(bytes.data() + 4, &type, sizeof type);
     }
     if (bytes.size() >= 12 && random.one_in(2)) std::memcpy(bytes.data() + 8, &kMagic, 4);
