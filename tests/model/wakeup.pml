@@ -94,7 +94,7 @@ proctype sender() {
 }
 
 proctype receiver() {
-  byte kick_seen, wants, now;
+  byte kick_seen, wants, now, woken;
   bool closing;
 #ifdef NUMBERED
   byte episode;
@@ -115,7 +115,9 @@ proctype receiver() {
         wants = writer_wants.seen;
         if
 #ifndef NO_WAKE_ROOM
-        :: wants != 0 && index >= wants -> waits_for_claimed = false
+        :: wants != 0 && wants != woken && index >= wants ->
+          woken = wants;
+          waits_for_claimed = false
 #endif
         :: else
         fi
