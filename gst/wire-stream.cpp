@@ -25,10 +25,9 @@ bool put_sample(GstSample* sample, BytesOut& to) {
   GstCaps* caps = gst_sample_get_caps(sample);
   GstBuffer* buffer = gst_sample_get_buffer(sample);
   const GstStructure* info = gst_sample_get_info(sample);
-  to.put(HasParts{caps != nullptr, buffer != nullptr, info != nullptr});
+  to.put(HasParts{caps != nullptr, 1, info != nullptr});
   if (caps != nullptr && !put_caps(caps, to)) return false;
   if (info != nullptr && !put_structure(info, to)) return false;
-  if (buffer == nullptr) return true;
   GstMapInfo map;
   if (!gst_buffer_map(buffer, &map, GST_MAP_READ)) return false;
   put_bytes(std::as_bytes(std::span(map.data, map.size)), to);
@@ -38,16 +37,15 @@ bool put_sample(GstSample* sample, BytesOut& to) {
 
 GstSample* get_sample(BytesIn& from) {
   const auto has = from.get<HasParts>();
+  // GStreamer compares the buffers of two that a tag has, without looking whether there are any.
+  if (has.buffer == 0) return nullptr;
   Own<GstCaps> caps;
   Own<GstStructure> info;
   if (has.caps != 0 && !(caps = get_caps(from))) return nullptr;
   if (has.info != 0 && !(info = get_structure(from))) return nullptr;
-  GstBuffer* buffer = nullptr;
-  if (has.buffer != 0) {
-    const auto bytes = get_bytes(from);
-    if (!from.good()) return nullptr;
-    buffer = buffer_with(bytes);
-  }
+  const auto bytes = get_bytes(from);
+  if (!from.good()) return nullptr;
+  GstBuffer* buffer = buffer_with(bytes);
   GstSample* sample = gst_sample_new(buffer, caps.get(), nullptr, info.release());
   gst_clear_buffer(&buffer);
   return sample;
@@ -60,7 +58,7 @@ bool put_tag_value(const GValue* value, BytesOut& to) {
   }
   to.put(Kind::sample);
   GstSample* sample = gst_value_get_sample(value);
-  return sample != nullptr && put_sample(sample, to);
+  return sample != nullptr && gst_sample_get_buffer(sample) != nullptr && put_sample(sample, to);
 }
 
 bool get_tag_value(BytesIn& from, GValue* value) {

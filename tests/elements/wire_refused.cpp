@@ -223,6 +223,21 @@ TEST(cover_may_be_empty) {
   fail_unless_equals_int(gst_tag_list_get_tag_size(got, GST_TAG_IMAGE), 1);
 }
 
+// GStreamer can't compare two of them.
+TEST(cover_without_a_picture_is_left_out) {
+  const NoComplaints strict;
+  GstSample* sample = gst_sample_new(nullptr, nullptr, nullptr, nullptr);
+  GstTagList* tags =
+      gst_tag_list_new(GST_TAG_TITLE, "with no cover", GST_TAG_IMAGE, sample, nullptr);
+  gst_sample_unref(sample);
+  const Ref<GstEvent> came(decode_event(bytes_of(gst_event_new_tag(tags))));
+  fail_unless(came != nullptr);
+  GstTagList* got = nullptr;
+  gst_event_parse_tag(came.get(), &got);
+  fail_unless_equals_int(gst_tag_list_get_tag_size(got, GST_TAG_IMAGE), 0);
+  fail_unless_equals_int(gst_tag_list_get_tag_size(got, GST_TAG_TITLE), 1);
+}
+
 // GStreamer asserts that.
 TEST(answers_have_the_format_that_was_asked_for) {
   const NoComplaints strict;
