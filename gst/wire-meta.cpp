@@ -106,9 +106,10 @@ bool SameMetas::look(GstBuffer* buffer, size_t size) {
   std::memcpy(&now, meta, sizeof now);
   now.buffer = nullptr;
   const bool same = size == size_ && std::memcmp(&now, meta_.data(), sizeof now) == 0;
+  if (same) return true;
   std::memcpy(meta_.data(), &now, sizeof now);
   size_ = size;
-  return same;
+  return false;
 }
 
 bool decode_metas(BytesIn& from, GstBuffer* buffer) {

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "lib/sealed.h"
+#include "lib/socket.h"
 
 namespace mmaplink {
 
@@ -39,10 +40,7 @@ Channel::Channel(Fd socket) : socket_(std::move(socket)) {}
 // Of the sender of a Unix socket, up to net.core.wmem_max. Those of other families see to it
 // themselves, unless told otherwise.
 void Channel::widen() const {
-  int domain = 0;
-  socklen_t size = sizeof domain;
-  if (getsockopt(socket_.get(), SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0 || domain != AF_UNIX)
-    return;
+  if (!passes_descriptors(socket_)) return;
   setsockopt(socket_.get(), SOL_SOCKET, SO_SNDBUF, &kSendBuffer, sizeof kSendBuffer);
 }
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <new>
 #include <thread>
 
@@ -93,7 +94,7 @@ void put_usage(JsonLine& line, const rusage& before, double wall) {
                   seconds(own.ru_utime) - seconds(before.ru_utime) + seconds(child.ru_utime))
           .number("system_s",
                   seconds(own.ru_stime) - seconds(before.ru_stime) + seconds(child.ru_stime))
-          .number("minor_faults", 0)
+          .number("minor_faults", own.ru_minflt - before.ru_minflt + child.ru_minflt)
           .number("voluntary_switches", own.ru_nvcsw - before.ru_nvcsw + child.ru_nvcsw)
           .number("involuntary_switches", own.ru_nivcsw - before.ru_nivcsw + child.ru_nivcsw));
 }

@@ -257,15 +257,19 @@ void what_was_withdrawn_is_not_read() {
   g_assert_cmpuint(payload.block.use_count(), ==, 1);
 }
 
+// Whose reader waits, and something to be sent.
+struct WithPayload : Pair {
+  WithPayload() { wait(); }
+  const std::shared_ptr<ArenaStore> store = std::make_shared<ArenaStore>(64 << 20);
+  const Payload payload{1000, *store};
+};
+
 // As it comes at the pace of a clock.
 void one_item_after_the_other_is_told_of_once() {
-  Pair pair;
-  const auto store = std::make_shared<ArenaStore>(64 << 20);
-  const Payload payload(1000, *store);
-  pair.wait();
+  WithPayload pair;
   for (uint64_t i = 0; i < 5; ++i) {
     Pair::was_told();
-    send(pair.a(), frame(i), &payload, 8, 7);
+    send(pair.a(), frame(i), &pair.payload, 8, 7);
     pair.pump();
     g_assert_true(pair.take() == Take::item);
     pair.in().give_back(pair.item.descriptor.ticket);
@@ -306,7 +310,8 @@ void a_sender_without_room_hears_of_each() {
   }
 }
 
-// One that reads slowly is seen to read.
+// One that reads slowly, by the clock, is seen to read: it is slow when a read takes over a
+// millisecond.
 void a_slow_reader_tells_of_each() {
   Pair pair;
   pair.wait();
@@ -322,12 +327,9 @@ void a_slow_reader_tells_of_each() {
 
 // A reader that is busy for ever does not keep what the sender wants.
 void what_is_given_back_is_told_to_who_asks() {
-  Pair pair;
-  const auto store = std::make_shared<ArenaStore>(64 << 20);
-  const Payload payload(1000, *store);
-  pair.wait();
+  WithPayload pair;
   std::array<uint64_t, 3> tickets{};
-  for (uint64_t i = 0; i < 3; ++i) send(pair.a(), frame(i), &payload, 8, 7);
+  for (uint64_t i = 0; i < 3; ++i) send(pair.a(), frame(i), &pair.payload, 8, 7);
   pair.pump();
   for (uint64_t& ticket : tickets) {
     g_assert_true(pair.take() == Take::item);
@@ -340,7 +342,7 @@ void what_is_given_back_is_told_to_who_asks() {
   pair.in().give_back(tickets[1]);
   g_assert_cmpuint(pair.drain(), ==, 1);
   // The next one begins anew.
-  send(pair.a(), frame(3), &payload, 8, 7);
+  send(pair.a(), frame(3), &pair.payload, 8, 7);
   pair.pump();
   pair.in().give_back(tickets[2]);
   g_assert_cmpuint(pair.drain(), ==, 0);
@@ -350,11 +352,8 @@ void what_is_given_back_is_told_to_who_asks() {
 
 // By another thread than the one that reads, which sleeps.
 void what_is_given_back_meanwhile_is_told_at_once() {
-  Pair pair;
-  const auto store = std::make_shared<ArenaStore>(64 << 20);
-  const Payload payload(1000, *store);
-  pair.wait();
-  send(pair.a(), frame(0), &payload, 8, 7);
+  WithPayload pair;
+  send(pair.a(), frame(0), &pair.payload, 8, 7);
   pair.pump();
   g_assert_true(pair.take() == Take::item);
   pair.wait();
@@ -364,14 +363,11 @@ void what_is_given_back_meanwhile_is_told_at_once() {
 
 // And nobody publishes any more.
 void what_was_collected_arrives() {
-  Pair pair;
-  const auto store = std::make_shared<ArenaStore>(64 << 20);
-  const Payload payload(1000, *store);
-  pair.wait();
+  WithPayload pair;
   constexpr uint64_t kMany = 14;
   bool collected = false;
   for (uint64_t i = 0; i < kMany; ++i) {
-    send(pair.a(), frame(i), &payload, kSlots, 7);
+    send(pair.a(), frame(i), &pair.payload, kSlots, 7);
     collected = collected || pair.a().send_lane().unread() > 0;
   }
   g_assert_true(collected);
@@ -379,7 +375,7 @@ void what_was_collected_arrives() {
     pair.pump();
     g_assert_true(pair.take() == Take::item);
     g_assert_cmpuint(pair.item.descriptor.pts, ==, i);
-    g_assert_true(same(pair.item.memory.bytes(), {payload.block->data(), 1000}));
+    g_assert_true(same(pair.item.memory.bytes(), {pair.payload.block->data(), 1000}));
     pair.in().give_back(pair.item.descriptor.ticket);
   }
   pair.wait();
