@@ -56,8 +56,11 @@ void BasicSendLane<Words>::wait_for_room(size_t max_queued, const Kick& kick, ui
   {
     const std::lock_guard lock(mutex_);
     // Woken when half of the queue is gone, so that a sender that is ahead sleeps once for several
-    // frames and the peer never runs dry meanwhile.
-    const uint64_t keep = std::min<uint64_t>(max_queued / 2, head_);
+    // frames and the peer never runs dry meanwhile. Where the peer takes long for each it is woken
+    // for each: several at once would be made in the way of an encoder's threads, which then wait
+    // for each other.
+    const size_t most = Words::is_slow(spinner_) ? max_queued - 1 : max_queued / 2;
+    const uint64_t keep = std::min<uint64_t>(most, head_);
     const uint64_t wants = std::max(head_ - keep, claimed_ + 1);
     Words::store(own_.writer_wants, wants, std::memory_order_relaxed);
     // SYNC: full fence, pairs with the one after `claimed` in ReceiveLane::take: either the peer

@@ -55,8 +55,9 @@ class BasicSendLane {
   BasicSendLane(Half& own, const Half& peer);
 
   enum class Room { yes, no, closed };
-  // Sleeps until there may be room (half of the queue is gone: one wake-up for several frames),
-  // `kick` is kicked, or the deadline.
+  // Sleeps until there may be room (half of the queue is gone, one wake-up for several frames; or
+  // any, where they take longer than a tenth of a millisecond each), `kick` is kicked, or the
+  // deadline.
   void wait_for_room(size_t max_queued, const Kick& kick, uint32_t seen, Deadline deadline);
 
   // Publishes if there is room: fewer than `max_queued` droppable ones are waiting (for one that is

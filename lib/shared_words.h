@@ -50,6 +50,7 @@ struct SharedWords {
   static bool look_on(Spinner& spinner, uint64_t count, Ready ready) {
     return spinner.wait(count, ready);
   }
+  static bool is_slow(const Spinner& spinner) { return spinner.is_slow(); }
 };
 
 }  // namespace mmaplink

@@ -40,7 +40,11 @@ class Spinner {
     return ready();
   }
 
+  // Whether an item takes so long, on average, that to sleep once for each costs nothing.
+  bool is_slow() const { return average_ns_ > kSlow; }
+
  private:
+  static constexpr uint64_t kSlow = 100'000;           // ns an item
   static constexpr uint64_t kBusy = 20'000;            // ns an item
   static constexpr uint64_t kMost = 100'000;           // ns of looking on
   static constexpr uint64_t kMostCounted = 1'000'000;  // ns: a pause is forgotten soon

@@ -176,6 +176,7 @@ struct ScheduledWords {
   static bool look_on(Spinner&, uint64_t, Ready ready) {
     return ready();
   }
+  static bool is_slow(const Spinner&) { return false; }
 
  private:
   static void step();

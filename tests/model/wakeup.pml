@@ -75,7 +75,10 @@ proctype sender() {
         :: else
         fi
       :: else ->
-        wants = MAX(published - MOST / 2, claimed_seen + 1);
+        if /* by how fast the reader is */
+        :: wants = MAX(published - MOST / 2, claimed_seen + 1)
+        :: wants = claimed_seen + 1
+        fi;
         STORE(writer_wants, wants);
 #ifndef NO_FENCE_WANTS
         FENCE(writer_wants);
