@@ -23,18 +23,18 @@ void PadTime::begin(const GstSegment& segment) {
   if (gst_pad_get_offset(pad_) != 0) gst_pad_set_offset(pad_, 0);
 }
 
-void PadTime::apply(const mmaplink::Descriptor& descriptor, const GstSegment& segment) {
+void PadTime::apply(uint64_t base_time, GstClockTime at, const GstSegment& segment) {
   if (segment.format != GST_FORMAT_TIME) return;
-  if (is_set_ && descriptor.base_time == there_ && !own_.is_due()) return;
+  if (is_set_ && base_time == there_ && !own_.is_due()) return;
   const bool had_instant = there_ != mmaplink::kNoBaseTime;
-  there_ = descriptor.base_time;
+  there_ = base_time;
   if (there_ == mmaplink::kKeepsTime) return set(0);
   if (there_ != mmaplink::kNoBaseTime) {
     if (const auto here = own_.look(element_)) set(static_cast<gint64>(there_ - *here));
     return;
   }
   if (is_set_ && !had_instant) return;
-  const guint64 first = gst_segment_to_running_time(&segment, GST_FORMAT_TIME, descriptor.pts);
+  const guint64 first = gst_segment_to_running_time(&segment, GST_FORMAT_TIME, at);
   const auto now = running_time();
   if (GST_CLOCK_TIME_IS_VALID(first) && now) set(static_cast<gint64>(*now - first));
 }

@@ -22,9 +22,9 @@ class PadTime {
   // Before a segment is pushed. There is no running time in bytes, and the offset of a pad would
   // move them.
   void begin(const GstSegment& segment);
-  // Before a buffer is pushed. What is not live over there has no instant: its first buffer is
-  // taken to be due now.
-  void apply(const mmaplink::Descriptor& descriptor, const GstSegment& segment);
+  // Before what is at `at` of that segment is pushed. What is not live over there has no instant:
+  // the first is taken to be due now.
+  void apply(uint64_t base_time, GstClockTime at, const GstSegment& segment);
   // Of this pipeline, now.
   std::optional<GstClockTime> running_time() const;
 

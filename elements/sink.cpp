@@ -228,6 +228,7 @@ Published Sink::send_item(Reader& reader, Item kind, std::span<const std::byte> 
   for (;;) {
     Outgoing item;
     item.descriptor.kind = static_cast<uint32_t>(kind);
+    item.descriptor.base_time = base_time_;
     item.extra = bytes;
     const auto sent = sender_->publish(*reader.link, std::move(item), limits, {});
     if (sent != Published::interrupted || sit_out_interruption() != GST_FLOW_OK) return sent;
@@ -282,6 +283,15 @@ bool Sink::send_stickies(Reader& reader) {
   return context.good;
 }
 
+// Which are on their way; but not for ever.
+bool Sink::waits_for_other_caps(Reader& reader) {
+  const uint64_t until = reader.waits_until;
+  if (until == 0) return false;
+  if (mmaplink::monotonic_ns() < until) return true;
+  reader.waits_until = 0;
+  return false;
+}
+
 bool Sink::send_event(GstEvent* event) {
   has_preroll_lock_ = true;
   const GstEventType type = GST_EVENT_TYPE(event);
@@ -291,19 +301,28 @@ bool Sink::send_event(GstEvent* event) {
   }
   if (type == GST_EVENT_SEGMENT || type == GST_EVENT_CAPS) look_at_time_ = true;
   if (type == GST_EVENT_EOS) eos_sent_ = gst_event_get_seqnum(event);
-  // Sticky events are sent to whoever comes later; what is not must not get lost.
-  const bool waits = type == GST_EVENT_EOS || (is_client() && !GST_EVENT_IS_STICKY(event));
+  // Sticky events are sent to whoever comes later; what is not is like a buffer, and may be all
+  // there is for a while.
+  const bool waits = type == GST_EVENT_EOS || !GST_EVENT_IS_STICKY(event);
   if (waits && encode_event(event)) {
     const GstFlowReturn flow = wait_ready();
     if (flow == GST_FLOW_EOS || flow == GST_FLOW_ERROR) return true;  // nobody to tell
     if (flow != GST_FLOW_OK) return false;
   }
   if (type == GST_EVENT_CAPS) new_caps(event);
+  if (!GST_EVENT_IS_STICKY(event) && (look_at_time_ || time_.is_due())) look_at_time();
+  // Who is there already learns what comes, however late its first buffer is. What a two-way
+  // server's pad has may be of the client before.
+  const bool begins =
+      type == GST_EVENT_SEGMENT && !is_two_way_server() && gst_pad_has_current_caps(pad());
   auto now = addressees();
   if (type == GST_EVENT_EOS)
     std::erase_if(now, [](const auto& reader) { return reader->link->failed_here(); });
   for (const auto& reader : now) {
-    if (!reader->has_stickies && !waits) continue;
+    if (!reader->has_stickies && !waits && !begins) continue;
+    const bool may_do_without =
+        reader->has_stickies ? GST_EVENT_IS_STICKY(event) : type == GST_EVENT_EOS;
+    if (!may_do_without && waits_for_other_caps(*reader)) continue;
     if (!send_stickies(*reader)) return false;
     if (send_event_to(*reader, event) == Published::interrupted) return false;
   }
@@ -420,11 +439,7 @@ void Sink::count_sent(Reader& reader, const GstBuffer* buffer, gsize size) const
 }
 
 GstFlowReturn Sink::send_to(Reader& reader, GstBuffer* buffer, gsize size, bool& dropped) {
-  // For other caps, which are on their way; but not for ever.
-  if (const uint64_t until = reader.waits_until; until != 0) {
-    if (mmaplink::monotonic_ns() < until) return GST_FLOW_OK;
-    reader.waits_until = 0;
-  }
+  if (waits_for_other_caps(reader)) return GST_FLOW_OK;
   for (;;) {
     Published sent = Published::interrupted;
     if (send_stickies(reader)) {

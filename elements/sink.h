@@ -171,6 +171,7 @@ class Sink final : public mmaplink::EndpointUser {
   void ask_then(const Readers::One& reader, GstQuery* query, std::function<void(GstQuery*)> then);
   bool take_answer(Reader& reader, const std::optional<Exchange::Answer>& answer, GstQuery* query);
   GstCaps* readers_caps(GstCaps* filter);
+  static bool waits_for_other_caps(Reader& reader);
   GstFlowReturn send_to(Reader& reader, GstBuffer* buffer, gsize size, bool& dropped);
   void count_sent(Reader& reader, const GstBuffer* buffer, gsize size) const;
   void note_went(Reader& reader, GstClockTime pts) const;

@@ -4,6 +4,7 @@
 
 #include "elements/latencytracer.h"
 #include "elements/source.h"
+#include "gst/event-time.h"
 
 GST_DEBUG_CATEGORY_EXTERN(gst_mmap_src_debug);
 #define GST_CAT_DEFAULT gst_mmap_src_debug
@@ -61,6 +62,13 @@ bool Source::handle_event(const Incoming& item) {
     return true;
   }
   const uint32_t seqnum = gst_event_get_seqnum(event);
+  // What is not sticky has its place in time, as buffers have, and may come before any.
+  if (!GST_EVENT_IS_STICKY(event)) {
+    GstClockTime at = GST_CLOCK_TIME_NONE;
+    if (GST_EVENT_TYPE(event) == GST_EVENT_GAP) gst_event_parse_gap(event, &at, nullptr);
+    keep_time(item.descriptor.base_time, at);
+    event = settle_running_time(event, gst_pad_get_offset(pad_));
+  }
   switch (GST_EVENT_TYPE(event)) {
     case GST_EVENT_CAPS:
       return handle_caps(event);
@@ -228,6 +236,11 @@ void Source::count(std::atomic<guint64> Counters::*which, guint64 value) {
   Counters::add((*current_counters_).*which, value);
 }
 
+void Source::keep_time(uint64_t base_time, GstClockTime at) {
+  if (own_base_time_changed_.exchange(false)) time_.forget();
+  if (has_senders_time(base_time < mmaplink::kKeepsTime)) time_.apply(base_time, at, segment_);
+}
+
 bool Source::handle_buffer(Incoming& item) {
   GstBuffer* buffer = decode_buffer(item, current_->receive_lane(), *shells_);
   if (buffer == nullptr) {
@@ -262,9 +275,7 @@ bool Source::handle_buffer(Incoming& item) {
     break_off("a stream out of order");
     return false;
   }
-  if (own_base_time_changed_.exchange(false)) time_.forget();
-  if (has_senders_time(item.descriptor.base_time < mmaplink::kKeepsTime))
-    time_.apply(item.descriptor, segment_);
+  keep_time(item.descriptor.base_time, item.descriptor.pts);
   GstBuffer* tight = tighten_.apply(buffer);
   if (tight != buffer) {
     count(&Counters::buffers_copied, 1);

@@ -3,6 +3,7 @@
 #include <gst/video/video.h>
 
 #include "elements/source.h"
+#include "gst/event-time.h"
 
 GST_DEBUG_CATEGORY_EXTERN(gst_mmap_src_debug);
 #define GST_CAT_DEFAULT gst_mmap_src_debug
@@ -233,6 +234,7 @@ bool Source::query(GstQuery* query) {
 
 bool Source::send_upstream(GstEvent* event) {
   const auto link = sending_link();
+  event = settle_running_time(event, 0);
   const auto bytes = encode_event(event);
   const GstEventType type = GST_EVENT_TYPE(event);
   const bool is_key_unit = gst_video_event_is_force_key_unit(event);

@@ -114,6 +114,7 @@ class Source final : public mmaplink::EndpointUser {
   bool has_senders_time(bool has_instants) const {
     return active_.is_live || (has_instants && maps_time_ && maps_time_());
   }
+  void keep_time(uint64_t base_time, GstClockTime at);
   void keep_while_flushing(GstEvent* event);
   void break_off(const std::string& why);
   bool handle_notice(const std::shared_ptr<mmaplink::Link>& link, Notice kind,

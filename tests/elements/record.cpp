@@ -61,11 +61,7 @@ std::string of_stream(GstStream* stream) {
 std::string of_collection(GstStreamCollection* collection) {
   std::string all;
   for (guint i = 0; i < gst_stream_collection_get_size(collection); ++i) {
-    GstStream* stream = gst_stream_collection_get_stream(collection, i);
-    GstTagList* tags = gst_stream_get_tags(stream);
-    all +=
-        of_stream(stream) + " " + taken(tags != nullptr ? gst_tag_list_to_string(tags) : nullptr);
-    gst_clear_tag_list(&tags);
+    all += of_stream(gst_stream_collection_get_stream(collection, i)) + " ";
   }
   return all;
 }
@@ -87,7 +83,6 @@ std::string of_event(GstEvent* event, size_t group) {
       gst_event_parse_stream_flags(event, &flags);
       const gchar* id = nullptr;
       gst_event_parse_stream_start(event, &id);
-      // Without tags: whoever sends it changes those of the very object later on.
       GstStream* stream = nullptr;
       gst_event_parse_stream(event, &stream);
       const Ref<GstStream> owned(stream);

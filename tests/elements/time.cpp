@@ -1,5 +1,8 @@
 // Running time is the same instant on both sides: with base times before and after each other,
 // after a pause, and where a pipeline has a clock of its own.
+#include <gst/video/video.h>
+
+#include <atomic>
 #include <map>
 #include <mutex>
 
@@ -10,15 +13,26 @@ using test::Scene;
 
 namespace {
 
-// What each buffer's running time is at a pad, by its timestamp; and the clock it is meant by.
+// What each buffer's running time is at a pad, by its timestamp, or each gap's; and the clock it is
+// meant by.
 class Times {
  public:
   Times(const Pipeline& pipeline, const char* element) : pipeline_(pipeline) {
     GstPad* pad = gst_element_get_static_pad(pipeline.element(element), "sink");
+    constexpr auto kBoth = static_cast<GstPadProbeType>(GST_PAD_PROBE_TYPE_BUFFER |
+                                                        GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM);
     gst_pad_add_probe(
-        pad, GST_PAD_PROBE_TYPE_BUFFER,
+        pad, kBoth,
         [](GstPad* at, GstPadProbeInfo* info, gpointer data) {
-          static_cast<Times*>(data)->add(at, GST_PAD_PROBE_INFO_BUFFER(info));
+          auto* times = static_cast<Times*>(data);
+          if ((GST_PAD_PROBE_INFO_TYPE(info) & GST_PAD_PROBE_TYPE_BUFFER) != 0) {
+            times->add(at, GST_BUFFER_PTS(GST_PAD_PROBE_INFO_BUFFER(info)));
+          } else if (GstEvent* event = GST_PAD_PROBE_INFO_EVENT(info);
+                     GST_EVENT_TYPE(event) == GST_EVENT_GAP) {
+            GstClockTime time = 0;
+            gst_event_parse_gap(event, &time, nullptr);
+            times->add(at, time);
+          }
           return GST_PAD_PROBE_OK;
         },
         this, nullptr);
@@ -38,11 +52,10 @@ class Times {
 
  private:
   // Instants as the system clock would have them.
-  void add(GstPad* pad, GstBuffer* buffer) {
+  void add(GstPad* pad, GstClockTime pts) {
     const test::Ref<GstEvent> event(gst_pad_get_sticky_event(pad, GST_EVENT_SEGMENT, 0));
     const GstSegment* segment = nullptr;
     gst_event_parse_segment(event.get(), &segment);
-    const GstClockTime pts = GST_BUFFER_PTS(buffer);
     const GstClockTime running = gst_segment_to_running_time(segment, GST_FORMAT_TIME, pts);
     GstClock* clock = gst_element_get_clock(pipeline_.get());
     GstClock* system = gst_system_clock_obtain();
@@ -94,37 +107,122 @@ constexpr auto kLive =
     "videotestsrc is-live=true ! video/x-raw,width=64,height=48,framerate=50/1 ! ";
 constexpr GstClockTimeDiff kMeasured = 2 * GST_MSECOND;
 
+// A live sender, with something before its end, and a reader.
+struct Ends {
+  explicit Ends(const std::string& middle)
+      : sender(kLive + middle + scene.sink("name=end")),
+        reader(scene.src("! fakesink name=end async=false")),
+        here(std::make_unique<Times>(sender, "end")),
+        there(std::make_unique<Times>(reader, "end")) {}
+  void play_sender_first() const {
+    sender.play();
+    fail_unless(test::becomes([&] { return here->get().size() > 5; }));
+    reader.play();
+  }
+  void play_reader_first() const {
+    reader.play();
+    fail_unless(test::becomes([&] {
+      GstClock* clock = gst_element_get_clock(reader.get());
+      const bool runs =
+          clock != nullptr &&
+          gst_clock_get_time(clock) > gst_element_get_base_time(reader.get()) + 50 * GST_MSECOND;
+      gst_clear_object(&clock);
+      return runs;
+    }));
+    sender.play();
+  }
+  const Scene scene;
+  const Pipeline sender, reader;
+  const std::unique_ptr<Times> here, there;
+};
+
+// The running times that events name which come by a pad.
+class Named {
+ public:
+  Named(const Pipeline& pipeline, const char* element, const char* name, GstPadProbeType which)
+      : pipeline_(pipeline) {
+    GstPad* pad = gst_element_get_static_pad(pipeline.element(element), name);
+    gst_pad_add_probe(
+        pad, which,
+        [](GstPad*, GstPadProbeInfo* info, gpointer data) {
+          static_cast<Named*>(data)->look(GST_PAD_PROBE_INFO_EVENT(info));
+          return GST_PAD_PROBE_OK;
+        },
+        this, nullptr);
+    gst_object_unref(pad);
+  }
+  Named(const Named&) = delete;
+  Named& operator=(const Named&) = delete;
+  ~Named() { pipeline_.stop(); }  // nothing comes by any more
+  // The next one.
+  GstClockTime wait() const {
+    fail_unless(test::becomes([this] { return time_ != GST_CLOCK_TIME_NONE; }));
+    return time_.exchange(GST_CLOCK_TIME_NONE);
+  }
+
+ private:
+  void look(GstEvent* event) {
+    GstClockTime time = GST_CLOCK_TIME_NONE;
+    if (GST_EVENT_TYPE(event) == GST_EVENT_QOS)
+      gst_event_parse_qos(event, nullptr, nullptr, nullptr, &time);
+    else if (!gst_video_event_parse_upstream_force_key_unit(event, &time, nullptr, nullptr))
+      gst_video_event_parse_downstream_force_key_unit(event, nullptr, nullptr, &time, nullptr,
+                                                      nullptr);
+    if (time != GST_CLOCK_TIME_NONE) time_ = time;
+  }
+  const Pipeline& pipeline_;
+  mutable std::atomic<GstClockTime> time_{GST_CLOCK_TIME_NONE};
+};
+
 }  // namespace
 
 TEST(reader_that_starts_later) {
-  const Scene scene;
-  const Pipeline sender(kLive + scene.sink("name=end"));
-  const Pipeline reader(scene.src("! fakesink name=end async=false"));
-  Times here(sender, "end");
-  Times there(reader, "end");
-  sender.play();
-  fail_unless(test::becomes([&] { return here.get().size() > 5; }));
-  reader.play();
-  check_same_instants(here, there, 0);
+  const Ends ends("");
+  ends.play_sender_first();
+  check_same_instants(*ends.here, *ends.there, 0);
 }
 
 TEST(reader_that_starts_earlier) {
-  const Scene scene;
-  const Pipeline sender(kLive + scene.sink("name=end"));
-  const Pipeline reader(scene.src("! fakesink name=end async=false"));
-  Times here(sender, "end");
-  Times there(reader, "end");
-  reader.play();
-  fail_unless(test::becomes([&] {
-    GstClock* clock = gst_element_get_clock(reader.get());
-    const bool runs =
-        clock != nullptr &&
-        gst_clock_get_time(clock) > gst_element_get_base_time(reader.get()) + 50 * GST_MSECOND;
-    gst_clear_object(&clock);
-    return runs;
-  }));
-  sender.play();
-  check_same_instants(here, there, 0);
+  const Ends ends("");
+  ends.play_reader_first();
+  check_same_instants(*ends.here, *ends.there, 0);
+}
+
+// Before any buffer.
+TEST(gaps_of_either_order) {
+  for (const bool is_reader_first : {false, true}) {
+    const Ends ends("valve drop=true drop-mode=transform-to-gap ! ");
+    is_reader_first ? ends.play_reader_first() : ends.play_sender_first();
+    check_same_instants(*ends.here, *ends.there, 0);
+  }
+}
+
+// Read as an encoder does, with GStreamer's own functions.
+TEST(events_that_name_a_time_mean_the_same_instant) {
+  for (const bool is_reader_first : {false, true}) {
+    const Ends ends("identity name=middle ! ");
+    const Named up(ends.sender, "middle", "src", GST_PAD_PROBE_TYPE_EVENT_UPSTREAM);
+    const Named down(ends.reader, "end", "sink", GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM);
+    is_reader_first ? ends.play_reader_first() : ends.play_sender_first();
+    check_same_instants(*ends.here, *ends.there, 0);
+    const GstClockTime there = gst_element_get_base_time(ends.reader.get());
+    const GstClockTime here = gst_element_get_base_time(ends.sender.get());
+    fail_unless(is_reader_first == (there < here));
+    constexpr GstClockTime kTime = 3600 * GST_SECOND;
+    const auto push = [](const Pipeline& from, const char* element, const char* name,
+                         GstEvent* event) {
+      GstPad* pad = gst_element_get_static_pad(from.element(element), name);
+      fail_unless(gst_pad_push_event(pad, event));
+      gst_object_unref(pad);
+    };
+    push(ends.reader, "end", "sink", gst_video_event_new_upstream_force_key_unit(kTime, TRUE, 7));
+    fail_unless_equals_uint64(up.wait(), there + kTime - here);
+    push(ends.reader, "end", "sink", gst_event_new_qos(GST_QOS_TYPE_UNDERFLOW, 0.5, -1, kTime));
+    fail_unless_equals_uint64(up.wait(), there + kTime - here);
+    push(ends.sender, "middle", "src",
+         gst_video_event_new_downstream_force_key_unit(0, 0, kTime, TRUE, 7));
+    fail_unless_equals_uint64(down.wait(), here + kTime - there);
+  }
 }
 
 TEST(pauses_on_either_side) {
