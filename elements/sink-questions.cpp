@@ -91,15 +91,18 @@ void Sink::ask_then(const Readers::One& reader, GstQuery* query,
                      });
 }
 
-// Until there is somebody to ask, where nothing is sent without one. False: to nobody any more.
+// Until there is somebody to ask, where nothing is sent without one: over a two-way link those,
+// too, whom it comes back to. False: to nobody any more.
 bool Sink::wait_for_reader() const {
   for (;;) {
     const auto sender = any_sender();
     if (!sender) return false;
     const uint32_t seen = sender->kick().value();
+    if (is_flushing()) return true;
     // A server that does not wait goes on with whoever is there.
-    const bool waits = is_client() || active_.wait_for_connection;
-    if (num_clients() > 0 || !waits || is_flushing()) return true;
+    const bool are_there =
+        is_client() ? has_ready_server() : num_clients() > 0 || !active_.wait_for_connection;
+    if (are_there && !is_greeting_its_client()) return true;
     if (is_held_off()) return false;
     {
       const std::lock_guard lock(mutex_);
@@ -227,7 +230,7 @@ bool Sink::query_latency(GstQuery* query) {
   GstClockTime min = 0;
   GstClockTime max = GST_CLOCK_TIME_NONE;
   gst_query_parse_latency(query, &live, &min, &max);
-  if (endpoint_ && !endpoint_->is_attached(Side::src)) {
+  if (const auto endpoint = any_endpoint(); endpoint && !endpoint->is_attached(Side::src)) {
     const auto readers = readers_.all();
     for (const auto& reader : readers) {
       const GstClockTime latency = reader->latency;

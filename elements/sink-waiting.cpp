@@ -24,20 +24,24 @@ std::optional<GstFlowReturn> Sink::is_ready() {
     if (ended_ != GST_FLOW_OK) return ended_;
   }
   const auto now = readers_.all();
-  // What comes back must find the client that has sent it: it is greeted any moment.
-  if (is_two_way_server() && joining_.count() > 0) return std::nullopt;
+  if (is_greeting_its_client()) return std::nullopt;
   if (!is_client())
     return now.empty() && active_.wait_for_connection ? std::nullopt : std::optional(GST_FLOW_OK);
   return has_ready_server() ? std::optional(GST_FLOW_OK) : std::nullopt;
 }
+
+// What comes back must find the client that has sent it.
+bool Sink::is_greeting_its_client() const { return is_two_way_server() && joining_.count() > 0; }
 
 // As a client. A two-way link is ready when packets can come back, or the first ones would have
 // nowhere to go.
 bool Sink::has_ready_server() const {
   const auto now = readers_.all();
   if (now.empty()) return false;
-  return !endpoint_->is_attached(Side::src) ||
-         (endpoint_->is_started(Side::src) && now.front()->link->peer_lanes().sends);
+  const auto endpoint = any_endpoint();
+  if (!endpoint) return false;
+  return !endpoint->is_attached(Side::src) ||
+         (endpoint->is_started(Side::src) && now.front()->link->peer_lanes().sends);
 }
 
 void Sink::hold_off(bool whether) { holds_off_ = whether; }

@@ -67,13 +67,19 @@ bool Sink::attach() {
     post_error(element(), endpoint.error());
     return false;
   }
-  endpoint_ = *endpoint;
+  {
+    const std::lock_guard lock(mutex_);
+    endpoint_ = *endpoint;
+  }
   return true;
 }
 
 void Sink::detach() {
   if (endpoint_) endpoint_->detach(Side::sink);
-  endpoint_.reset();
+  {
+    const std::lock_guard lock(mutex_);
+    endpoint_.reset();
+  }
 }
 
 void Sink::close() {
@@ -182,6 +188,11 @@ void Sink::set_sender(std::shared_ptr<Sender> sender) {
 std::shared_ptr<Sender> Sink::any_sender() const {
   const std::lock_guard lock(mutex_);
   return sender_;
+}
+
+std::shared_ptr<Endpoint> Sink::any_endpoint() const {
+  const std::lock_guard lock(mutex_);
+  return endpoint_;
 }
 
 GstStructure* Sink::stats() const {

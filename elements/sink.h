@@ -115,12 +115,16 @@ class Sink final : public mmaplink::EndpointUser {
   bool is_client() const { return active_.role == mmaplink::Role::client; }
   // Which serves one client at a time, with what that one sends.
   bool is_two_way_server() const {
-    return !is_client() && endpoint_->is_attached(mmaplink::Side::src);
+    const auto endpoint = any_endpoint();
+    return !is_client() && endpoint && endpoint->is_attached(mmaplink::Side::src);
   }
+  bool is_greeting_its_client() const;
   bool is_flushing() const { return GST_PAD_IS_FLUSHING(pad()); }
 
   void set_sender(std::shared_ptr<mmaplink::Sender> sender);
-  std::shared_ptr<mmaplink::Sender> any_sender() const;  // for threads that may find none
+  // For threads that may find none.
+  std::shared_ptr<mmaplink::Sender> any_sender() const;
+  std::shared_ptr<mmaplink::Endpoint> any_endpoint() const;
   size_t update_reader(const std::shared_ptr<mmaplink::Link>& link, bool reads);
   bool take_flow(const std::shared_ptr<mmaplink::Link>& link, Reader& reader,
                  std::span<const std::byte> bytes);

@@ -59,6 +59,9 @@ size_t middle_place(const Case& what);
 std::string whole_line(const Case& what, const std::string& directory);
 std::string near_line(const Case& what, size_t place, const std::string& directory);
 std::string far_line(const Case& what, size_t place, const std::string& directory);
+// The element behind that place in a server, which the near half is a client of.
+std::string server_line(const Case& what, size_t place, const std::string& directory);
+std::string client_line(const Case& what, size_t place, const std::string& directory);
 
 // A near half that runs until this is gone, and who starts it.
 using Near = std::shared_ptr<void>;
@@ -66,6 +69,9 @@ using Start = std::function<Near(size_t place)>;
 // Fails the test where the pipeline that is cut at one of the places differs from the whole one.
 void check(const Case& what, const std::string& directory, const std::vector<size_t>& places,
            const Start& start);
+// Likewise, with the element behind each place in a server; a near half is the server and its
+// client.
+void check_back(const Case& what, const std::string& directory, const Start& start);
 
 // A test of its own for each case: `function` with the number of it.
 struct Tests {

@@ -47,9 +47,9 @@ void leave_run_out(std::string& line) {
   if (id != std::string::npos) line.erase(std::min(line.find(':', id), line.size()));
 }
 
-// Another base time is another running time for the same instant, and a link adds a millisecond to
-// the latency of a live pipeline. The rest of a line is the same.
-void to_live(std::string& line, bool is_cut) {
+// Another base time is another running time for the same instant, and each link adds a millisecond
+// to the latency of a live pipeline. The rest of a line is the same.
+void to_live(std::string& line, guint64 links) {
   if (line.starts_with("segment ")) {
     const size_t from = line.find(" base ");
     line.erase(from, line.find(" start ") - from);
@@ -58,7 +58,7 @@ void to_live(std::string& line, bool is_cut) {
   if (line.starts_with("answer latency") && contains(line, "live=(boolean)true")) {
     const size_t from = line.find(field) + field.size();
     const size_t size = line.find(',', from) - from;
-    const GstClockTime whole = std::stoull(line.substr(from, size)) - (is_cut ? GST_MSECOND : 0);
+    const GstClockTime whole = std::stoull(line.substr(from, size)) - links * GST_MSECOND;
     line.replace(from, size, std::to_string(whole));
   }
 }
@@ -75,10 +75,10 @@ std::string groups_of(const std::vector<std::unique_ptr<Record>>& records) {
   return all;
 }
 
-// To the end of the stream, or of the segment: what came to each of the sinks. With a near half at
-// `place`, if that is not 0.
-std::vector<Lines> play(const Case& what, const Pipeline& pipeline, const Start& start,
-                        size_t place) {
+// To the end of the stream, or of the segment: what came to each of the sinks. Between a near half,
+// if there is one, and them lie so many links.
+std::vector<Lines> play(const Case& what, const Pipeline& pipeline,
+                        const std::function<Near()>& start, guint64 links) {
   std::vector<std::unique_ptr<Record>> records;
   for (const auto& name : ends(pipeline))
     records.push_back(std::make_unique<Record>(pipeline, name.c_str()));
@@ -89,9 +89,11 @@ std::vector<Lines> play(const Case& what, const Pipeline& pipeline, const Start&
   if (what.is_live) {
     // Nothing comes before it plays, and for a muxer nothing was before its running time 0.
     pipeline.play();
-    if (place != 0) near = start(place);
+    if (start) near = start();
   } else {
-    if (place != 0) near = start(place);
+    // A client sends nothing before what it has in READY can take what comes back.
+    fail_unless(pipeline.set(GST_STATE_READY) == GST_STATE_CHANGE_SUCCESS);
+    if (start) near = start();
     fail_unless(pipeline.set(GST_STATE_PAUSED) != GST_STATE_CHANGE_FAILURE);
     const auto done = static_cast<GstMessageType>(GST_MESSAGE_ASYNC_DONE | GST_MESSAGE_ERROR);
     const auto message = pipeline.wait(done);
@@ -117,11 +119,49 @@ std::vector<Lines> play(const Case& what, const Pipeline& pipeline, const Start&
     all.push_back(record->lines());
     for (auto& line : all.back()) {
       if (what.is_written_anew) leave_run_out(line);
-      if (what.is_live) to_live(line, place != 0);
+      if (what.is_live) to_live(line, links);
     }
   }
   all.front().push_back(groups_of(records));
   return all;
+}
+
+std::string keeps_time(const Case& what) { return what.is_live ? "" : " is-live=false"; }
+
+std::string sending(const Case& what, size_t place, const std::string& directory,
+                    const std::string& properties) {
+  std::string line;
+  for (size_t i = 0; i < what.chains.size(); ++i)
+    line += joined(what.chains[i], 0, place).substr(3) + " ! mmapsink " + properties +
+            " name=near" + std::to_string(i) + link(i);
+  return in(directory, line);
+}
+
+std::vector<Lines> play_whole(const Case& what, const std::string& directory) {
+  for (const auto& film : what.films) {
+    const Pipeline make(in(directory, film));
+    make.play();
+    make.wait_eos();
+  }
+  const Pipeline pipeline(whole_line(what, directory));
+  if (what.prepare) what.prepare(pipeline);
+  auto whole = play(what, pipeline, {}, 0);
+  for (const auto& lines : whole) fail_unless(lines.size() > 10);
+  return whole;
+}
+
+std::vector<Lines> play_cut(const Case& what, const std::string& line,
+                            const std::function<Near()>& start, guint64 links) {
+  const Pipeline far(line);
+  if (what.prepare) what.prepare(far);
+  return play(what, far, start, links);
+}
+
+void check_same(const std::vector<Lines>& whole, const std::vector<Lines>& cut, const Case& what,
+                const std::string& how) {
+  for (size_t i = 0; i < whole.size(); ++i)
+    test::check_same(whole[i], cut[i],
+                     std::string(what.name) + ", " + how + ", end " + std::to_string(i));
 }
 
 }  // namespace
@@ -151,44 +191,48 @@ std::string whole_line(const Case& what, const std::string& directory) {
 }
 
 std::string near_line(const Case& what, size_t place, const std::string& directory) {
+  return sending(what, place, directory, "wait-for-connection=true");
+}
+
+std::string client_line(const Case& what, size_t place, const std::string& directory) {
+  return sending(what, place, directory, "role=client");
+}
+
+std::string server_line(const Case& what, size_t place, const std::string& directory) {
   std::string line;
   for (size_t i = 0; i < what.chains.size(); ++i)
-    line += joined(what.chains[i], 0, place).substr(3) +
-            " ! mmapsink wait-for-connection=true name=near" + std::to_string(i) + link(i);
+    line += "mmapsrc role=server mmap=yes" + keeps_time(what) + link(i) + " ! " +
+            what.chains[i][place] + " ! mmapsink" + link(i);
   return in(directory, line);
 }
 
 std::string far_line(const Case& what, size_t place, const std::string& directory) {
   std::string line;
   for (size_t i = 0; i < what.chains.size(); ++i)
-    line += "mmapsrc name=far" + std::to_string(i) + (what.is_live ? "" : " is-live=false") +
-            link(i) + joined(what.chains[i], place, what.chains[i].size()) + end(what, i);
+    line += "mmapsrc name=far" + std::to_string(i) + keeps_time(what) + link(i) +
+            joined(what.chains[i], place, what.chains[i].size()) + end(what, i);
   return in(directory, line + what.tail);
 }
 
 void check(const Case& what, const std::string& directory, const std::vector<size_t>& places,
            const Start& start) {
-  for (const auto& film : what.films) {
-    const Pipeline make(in(directory, film));
-    make.play();
-    make.wait_eos();
-  }
-  std::vector<Lines> whole;
-  {
-    const Pipeline pipeline(whole_line(what, directory));
-    if (what.prepare) what.prepare(pipeline);
-    whole = play(what, pipeline, start, 0);
-  }
-  for (const auto& lines : whole) fail_unless(lines.size() > 10);
-  for (const size_t place : places) {
-    const Pipeline far(far_line(what, place, directory));
-    if (what.prepare) what.prepare(far);
-    const auto cut = play(what, far, start, place);
-    for (size_t i = 0; i < whole.size(); ++i)
-      check_same(whole[i], cut[i],
-                 std::string(what.name) + ", cut behind " + what.chains.front()[place - 1] +
-                     ", end " + std::to_string(i));
-  }
+  const auto whole = play_whole(what, directory);
+  for (const size_t place : places)
+    check_same(whole,
+               play_cut(
+                   what, far_line(what, place, directory), [&] { return start(place); }, 1),
+               what, "cut behind " + what.chains.front()[place - 1]);
+}
+
+void check_back(const Case& what, const std::string& directory, const Start& start) {
+  const auto whole = play_whole(what, directory);
+  auto places = all_places(what);
+  places.pop_back();
+  for (const size_t place : places)
+    check_same(whole,
+               play_cut(
+                   what, far_line(what, place + 1, directory), [&] { return start(place); }, 2),
+               what, "with a server for " + what.chains.front()[place]);
 }
 
 const std::vector<Case>& cases() {
