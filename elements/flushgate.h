@@ -6,9 +6,9 @@
 // had. Who seeks has it, too, and waits for the flush: that one pushes FLUSH_STOP itself, as it
 // would in one pipeline.
 //
-// Owned by a source. Threads: start() by the exchange's worker; stop(), lost() and flush() by the
-// streaming thread, and either may see its part first; ask() and asked() by whoever asks for a
-// flush.
+// Owned by a source. Threads: start() by the exchange's worker, and by the streaming thread where
+// that has asked for it; stop(), lost() and flush() by the streaming thread, and either may see its
+// part first; ask() and asked() by whoever else asks for a flush.
 #pragma once
 
 #include <gst/gst.h>

@@ -237,6 +237,7 @@ bool Source::send_upstream(GstEvent* event) {
   event = settle_running_time(event, 0);
   const auto bytes = encode_event(event);
   const GstEventType type = GST_EVENT_TYPE(event);
+  const uint32_t seqnum = gst_event_get_seqnum(event);
   const bool is_key_unit = gst_video_event_is_force_key_unit(event);
   const auto deadline = Clock::now() + std::chrono::nanoseconds(active_.query_timeout);
   GST_DEBUG_OBJECT(element_, "to the sender: %" GST_PTR_FORMAT, static_cast<void*>(event));
@@ -253,7 +254,11 @@ bool Source::send_upstream(GstEvent* event) {
                                     std::chrono::nanoseconds(active_.query_timeout),
                                     [this] { return flushing_.load(); });
   const bool good = answer && answer->good;
-  if (!streams) flush_.asked(good ? decode_seqnum(answer->bytes) : std::nullopt, deadline);
+  const auto flushed = good ? decode_seqnum(answer->bytes) : std::nullopt;
+  if (!streams)
+    flush_.asked(flushed, deadline);
+  else if (flushed)  // its notice may still wait for the worker, and what waits to be read is old
+    flush_.start({*flushed, seqnum});
   if (!answer && !flushing_ && link->alive())
     GST_WARNING_OBJECT(element_, "%s did not say within query-timeout what became of a %s event",
                        mmaplink::name_of(link->peer()).c_str(), gst_event_type_get_name(type));
