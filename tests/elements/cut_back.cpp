@@ -23,6 +23,8 @@ void run(int number) {
       what.prepare(halves->server);
       what.prepare(halves->near);
     }
+    // What is to share a link is there before that is made, as in one pipeline.
+    fail_unless(halves->near.set(GST_STATE_READY) == GST_STATE_CHANGE_SUCCESS);
     halves->server.play();
     halves->near.play();
     return halves;
