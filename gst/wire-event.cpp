@@ -436,7 +436,8 @@ GstEvent* decode_body(uint32_t type, BytesIn& from) {
       const auto gap = from.get<Gap>();
       if (gap.timestamp == GST_CLOCK_TIME_NONE) return nullptr;
       GstEvent* event = gst_event_new_gap(gap.timestamp, gap.duration);
-      gst_event_set_gap_flags(event, known_flags<GstGapFlags, gst_gap_flags_get_type>(gap.flags));
+      const auto flags = known_flags<GstGapFlags, gst_gap_flags_get_type>(gap.flags);
+      if (flags != GstGapFlags{}) gst_event_set_gap_flags(event, flags);
       return event;
     }
     case GST_EVENT_SEGMENT_DONE: {

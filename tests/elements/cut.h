@@ -33,6 +33,7 @@ struct Case {
   // What is done to each pipeline before it runs, where it has the elements that are meant.
   std::function<void(const Pipeline&)> prepare = {};
   std::string sink = "fakesink";  // what an end is
+  size_t segments = 1;            // that end, where the scenario asks for some
 };
 
 const std::vector<Case>& cases();

@@ -25,6 +25,13 @@ constexpr auto kFilmWithSound =
     "name=mux "
     "! filesink location=@/both.mkv "
     "audiotestsrc num-buffers=100 samplesperbuffer=4800 ! audio/x-raw,rate=48000 ! flacenc ! mux.";
+// With subtitles, the first of which comes late.
+constexpr auto kFilmWithSubtitles =
+    "videotestsrc num-buffers=100 ! video/x-raw,format=I420,width=160,height=120,framerate=10/1 "
+    "! jpegenc ! matroskamux name=mux ! filesink location=@/text.mkv "
+    "dataurisrc uri=\"data:application/x-subtitle,"
+    "1%0A00:00:06,000%20-->%2000:00:07,500%0AFirst%0A%0A"
+    "2%0A00:00:08,000%20-->%2000:00:09,000%0ASecond%0A%0A\" ! subparse ! mux.";
 // A demuxer wants its file for itself: it reads where it likes. The places are behind it.
 constexpr size_t kBehindDemuxer = 2;
 
@@ -46,6 +53,18 @@ Scenario seek(gdouble rate, int flags, gint64 start, gint64 stop = -1) {
                                  GST_SEEK_TYPE_SET, start, GST_SEEK_TYPE_SET, stop));
     pipeline.wait(GST_MESSAGE_ASYNC_DONE);
   };
+}
+
+// Three times over the same second, as players loop: each goes on where the one before has ended.
+void loop(const Pipeline& pipeline) {
+  constexpr auto kFirst = GST_SEEK_FLAG_SEGMENT | GST_SEEK_FLAG_ACCURATE;
+  seek(1.0, kFirst, GST_SECOND, 2 * GST_SECOND)(pipeline);
+  pipeline.play();
+  for (int i = 0; i < 2; ++i) {
+    pipeline.wait(GST_MESSAGE_SEGMENT_DONE);
+    fail_unless(gst_element_seek(pipeline.get(), 1.0, GST_FORMAT_TIME, GST_SEEK_FLAG_SEGMENT,
+                                 GST_SEEK_TYPE_SET, GST_SECOND, GST_SEEK_TYPE_SET, 2 * GST_SECOND));
+  }
 }
 
 Scenario steps(GstFormat format, guint64 amount, gdouble rate = 1.0) {
@@ -116,6 +135,8 @@ Case of_both(const char* name, Scenario scenario) {
 }  // namespace
 
 std::vector<Case> file_cases() {
+  auto loops = of_film("file_in_loops", loop);
+  loops.segments = 3;
   constexpr auto kTrick = GST_SEEK_FLAG_TRICKMODE | GST_SEEK_FLAG_TRICKMODE_KEY_UNITS;
   const auto mp3 = music("lamemp3enc ! id3v2mux", "song.mp3");
   return {
@@ -125,6 +146,7 @@ std::vector<Case> file_cases() {
               seek(1.0, GST_SEEK_FLAG_KEY_UNIT, 4500 * GST_MSECOND, 7 * GST_SECOND)),
       of_film("file_with_a_segment_seek", seek(1.0, GST_SEEK_FLAG_SEGMENT | GST_SEEK_FLAG_ACCURATE,
                                                GST_SECOND, 3 * GST_SECOND)),
+      loops,
       of_film("file_backwards", seek(-1.0, GST_SEEK_FLAG_ACCURATE, GST_SECOND, 5 * GST_SECOND)),
       of_film("file_fast", seek(4.0, GST_SEEK_FLAG_NONE, 0)),
       of_film("file_slow", seek(0.25, GST_SEEK_FLAG_NONE, 8 * GST_SECOND)),
@@ -137,6 +159,12 @@ std::vector<Case> file_cases() {
       of_both("file_over_two_links", {}),
       of_both("file_over_two_links_with_a_seek", seek_by_one(1.0, 4 * GST_SECOND)),
       of_both("file_over_two_links_backwards", seek_by_one(-1.0, GST_SECOND, 5 * GST_SECOND)),
+      // Before the first of them there are gaps, which is what the far side prerolls with.
+      {.name = "file_with_late_subtitles",
+       .chains = {{"filesrc location=@/text.mkv ! matroskademux name=demux demux.video_0", "queue",
+                   "jpegdec"},
+                  {"demux.subtitle_0", "queue", "identity"}},
+       .films = {kFilmWithSubtitles}},
       // The demuxer asks for bytes through the cut.
       {.name = "file_as_bytes",
        .chains = {{"filesrc location=@/film.mkv", "queue", "matroskademux", "h264parse"}},

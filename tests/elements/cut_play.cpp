@@ -110,7 +110,7 @@ std::vector<Lines> play(const Case& what, const Pipeline& pipeline,
   // Who seeks says so when it has sent the last of it.
   if (GST_MESSAGE_TYPE(ends.get()) == GST_MESSAGE_SEGMENT_DONE)
     for (const auto& record : records)
-      fail_unless(becomes([&] { return record->has("segment-done"); }));
+      fail_unless(becomes([&] { return record->count("segment-done") == what.segments; }));
   ask();
   // What still comes is seen by nobody.
   pipeline.stop();

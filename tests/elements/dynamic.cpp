@@ -1,5 +1,7 @@
 // Pipelines that change while they play, on either side of the link.
+#include <algorithm>
 #include <atomic>
+#include <initializer_list>
 
 #include "tests/elements/like_support.h"
 
@@ -29,6 +31,16 @@ std::string format_at(const Pipeline& pipeline, const char* element) {
   const std::string copy = text;
   g_free(text);
   return copy;
+}
+
+void wait_for_caps(const Pipeline& pipeline, const char* element,
+                   std::initializer_list<const char*> fields) {
+  fail_unless(test::becomes([&] {
+                const std::string caps = format_at(pipeline, element);
+                return std::all_of(fields.begin(), fields.end(),
+                                   [&](const char* field) { return test::contains(caps, field); });
+              }),
+              "%s", format_at(pipeline, element).c_str());
 }
 
 // Holds up what comes out of a pad while its peer is another one.
@@ -180,15 +192,35 @@ TEST(near_side_changes_what_it_delivers) {
   reader.play();
   sender.play();
   more_frames(reader, "src");
-  for (const char* caps : {"video/x-raw,format=NV12,width=640,height=480",
-                           "video/x-raw,format=I420,width=32,height=32,framerate=50/1"}) {
-    set_caps(sender, "filter", caps);
-    const std::string width = test::contains(caps, "640") ? "640" : "32";
-    fail_unless(test::becomes(
-        [&] { return test::contains(format_at(reader, "end"), "width=(int)" + width); }));
-    more_frames(reader, "src");
-  }
+  set_caps(sender, "filter", "video/x-raw,format=NV12,width=640,height=480");
+  wait_for_caps(reader, "end", {"format=(string)NV12", "width=(int)640"});
+  more_frames(reader, "src");
+  set_caps(sender, "filter", "video/x-raw,format=I420,width=32,height=32,framerate=50/1");
+  wait_for_caps(reader, "end",
+                {"format=(string)I420", "width=(int)32", "framerate=(fraction)50/1"});
+  more_frames(reader, "src");
   fail_unless(reader.errors().empty() && sender.errors().empty());
+}
+
+// What the client sends, and what the server wants, with an encoder in between.
+TEST(either_side_of_an_encoding_server_changes_its_mind) {
+  const Scene scene;
+  const Pipeline server(scene.src("role=server mmap=yes ! capsfilter name=filter ! jpegenc ! ") +
+                        scene.sink());
+  const Pipeline client("videotestsrc is-live=true ! capsfilter name=filter ! " +
+                        scene.sink("role=client ") + scene.src("name=src ! jpegdec ") +
+                        "! fakesink name=end async=false");
+  server.play();
+  client.play();
+  more_frames(client, "src");
+  set_caps(client, "filter", "video/x-raw,width=64,height=48,framerate=50/1");
+  wait_for_caps(client, "end", {"width=(int)64", "height=(int)48", "framerate=(fraction)50/1"});
+  more_frames(client, "src");
+  set_caps(client, "filter", "video/x-raw");
+  set_caps(server, "filter", "video/x-raw,format=I420,width=128,height=96,framerate=20/1");
+  wait_for_caps(client, "end", {"width=(int)128", "height=(int)96", "framerate=(fraction)20/1"});
+  more_frames(client, "src");
+  fail_unless(client.errors().empty() && server.errors().empty());
 }
 
 TEST(reader_added_and_removed_while_the_sender_plays) {

@@ -164,7 +164,7 @@ TEST(gaps_and_custom_events_cross_in_order) {
   fail_unless_equals_uint64(duration, GST_SECOND);
 
   for (const GstEventType type :
-       {GST_EVENT_CUSTOM_DOWNSTREAM, GST_EVENT_CUSTOM_DOWNSTREAM_STICKY}) {
+       {GST_EVENT_CUSTOM_DOWNSTREAM, GST_EVENT_CUSTOM_BOTH, GST_EVENT_CUSTOM_DOWNSTREAM_STICKY}) {
     GstEvent* custom = gst_event_new_custom(
         type, gst_structure_new("my-event", "number", G_TYPE_INT64, G_MAXINT64, "text",
                                 G_TYPE_STRING, "a \"b\"; c", "yes", G_TYPE_BOOLEAN, TRUE, nullptr));

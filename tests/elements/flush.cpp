@@ -226,7 +226,7 @@ TEST(sticky_events_outlive_a_flush) {
   sink.push_number(0);
   fail_unless_equals_uint64(reader.pull_number(), 0);
   sink.push_event(gst_event_new_flush_start());
-  sink.push_event(gst_event_new_flush_stop(TRUE));
+  sink.push_event(gst_event_new_flush_stop(FALSE));
   GstSegment segment;
   gst_segment_init(&segment, GST_FORMAT_TIME);
   segment.start = segment.time = GST_SECOND;
@@ -234,7 +234,9 @@ TEST(sticky_events_outlive_a_flush) {
   sink.push_event(gst_event_new_tag(gst_tag_list_new(GST_TAG_TITLE, "after", nullptr)));
   sink.push_number(40);
   reader.pull_event(GST_EVENT_FLUSH_START);
-  reader.pull_event(GST_EVENT_FLUSH_STOP);
+  gboolean reset_time = TRUE;
+  gst_event_parse_flush_stop(reader.pull_event(GST_EVENT_FLUSH_STOP).get(), &reset_time);
+  fail_if(reset_time);
   const GstSegment* came = nullptr;
   const auto event = reader.pull_event(GST_EVENT_SEGMENT);
   gst_event_parse_segment(event.get(), &came);

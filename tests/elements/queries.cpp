@@ -45,6 +45,31 @@ test::Ref<GstCaps> caps_of(const Harness& sink, GstCaps* filter = nullptr) {
   return test::Ref<GstCaps>(gst_pad_peer_query_caps(sink.get()->srcpad, filter));
 }
 
+// The latency of each pipeline becomes so many milliseconds, where its application does as they all
+// do: it has the pipeline find out anew when there is a message that says so.
+void wait_for_latency(const std::vector<std::pair<const Pipeline*, guint64>>& wanted) {
+  std::string were;
+  const auto are_right = [&] {
+    bool all = true;
+    were.clear();
+    for (const auto& [pipeline, ms] : wanted) {
+      GstBus* bus = gst_element_get_bus(pipeline->get());
+      while (test::Ref<GstMessage>(gst_bus_pop_filtered(bus, GST_MESSAGE_LATENCY)))
+        gst_bin_recalculate_latency(GST_BIN(pipeline->get()));
+      gst_object_unref(bus);
+      const test::Ref<GstQuery> query(gst_query_new_latency());
+      GstClockTime min = GST_CLOCK_TIME_NONE;
+      gboolean live = FALSE;
+      if (gst_element_query(pipeline->get(), query.get()))
+        gst_query_parse_latency(query.get(), &live, &min, nullptr);
+      were += " " + std::to_string(min / GST_MSECOND);
+      all = all && live && min == ms * GST_MSECOND;
+    }
+    return all;
+  };
+  fail_unless(test::becomes(are_right), "%s", were.c_str());
+}
+
 }  // namespace
 
 TEST(far_downstream_decides_on_caps) {
@@ -331,28 +356,33 @@ TEST(contexts_are_found_on_the_other_side) {
 
 TEST(latency_is_right_on_both_sides) {
   const Scene scene;
-  // A parser-like element of 20 ms on one side, of 30 ms on the other.
+  // A frame of 20 ms on one side, a sink of 30 ms on the other.
   const Pipeline sender("videotestsrc is-live=true ! video/x-raw,framerate=50/1 ! " +
                         scene.sink("name=sink"));
   const Pipeline reader(
       scene.src("name=src ! fakesink name=end sync=true processing-deadline=30000000"));
   sender.play();
   reader.play();
-  const auto latency_of = [](const Pipeline& pipeline) {
-    // As an application does for the LATENCY messages.
-    gst_bin_recalculate_latency(GST_BIN(pipeline.get()));
-    const test::Ref<GstQuery> query(gst_query_new_latency());
-    GstClockTime min = 0;
-    gboolean live = FALSE;
-    if (!gst_element_query(pipeline.get(), query.get())) return GST_CLOCK_TIME_NONE;
-    gst_query_parse_latency(query.get(), &live, &min, nullptr);
-    return live ? min : GST_CLOCK_TIME_NONE;
-  };
-  // videotestsrc says a frame, the link a millisecond.
-  fail_unless(test::becomes([&] { return latency_of(reader) == 51 * GST_MSECOND; }),
-              "%" GST_TIME_FORMAT, GST_TIME_ARGS(latency_of(reader)));
-  fail_unless(test::becomes([&] { return latency_of(sender) == 51 * GST_MSECOND; }),
-              "%" GST_TIME_FORMAT, GST_TIME_ARGS(latency_of(sender)));
+  // And a millisecond of the link's.
+  wait_for_latency({{&reader, 51}, {&sender, 51}});
+  // Whose latency changes says so, and both hear of it.
+  g_object_set(reader.element("end"), "processing-deadline", 90 * GST_MSECOND, nullptr);
+  wait_for_latency({{&reader, 111}, {&sender, 111}});
+}
+
+TEST(latency_is_right_over_a_two_way_link) {
+  const Scene scene;
+  // Ten frames of 20 ms wait in the encoder.
+  const Pipeline server(scene.src("role=server mmap=yes ! ") +
+                        "x264enc bframes=0 rc-lookahead=10 sync-lookahead=0 sliced-threads=false "
+                        "threads=1 speed-preset=ultrafast ! " +
+                        scene.sink());
+  const Pipeline client(
+      "videotestsrc is-live=true ! video/x-raw,width=64,height=48,framerate=50/1 ! " +
+      scene.sink("role=client ") + scene.src("! fakesink sync=true processing-deadline=30000000"));
+  server.play();
+  client.play();
+  wait_for_latency({{&server, 20 + 1 + 200}, {&client, 20 + 1 + 200 + 1 + 30}});
 }
 
 TEST(peer_that_does_not_answer_is_waited_for_in_vain_once) {

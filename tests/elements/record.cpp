@@ -241,10 +241,11 @@ std::vector<std::string> Record::lines() const {
   return all;
 }
 
-bool Record::has(const std::string& beginning) const {
+size_t Record::count(const std::string& beginning) const {
   const auto now = lines();
-  return std::any_of(now.begin(), now.end(),
-                     [&](const auto& line) { return line.starts_with(beginning); });
+  return static_cast<size_t>(std::count_if(now.begin(), now.end(), [&](const auto& line) {
+    return line.starts_with(beginning);
+  }));
 }
 
 void Record::ask(const Pipeline& pipeline) {

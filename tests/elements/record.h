@@ -22,7 +22,7 @@ class Record {
   ~Record();
   // What went through, and then the answers.
   std::vector<std::string> lines() const;
-  bool has(const std::string& beginning) const;
+  size_t count(const std::string& beginning) const;  // of them that begin so
   // The group-ids of the streams, each once, as they came.
   std::vector<guint> groups() const;
   // What the pipeline answers to those who ask it now, each a line.

@@ -188,6 +188,12 @@ TEST(reader_that_starts_earlier) {
   check_same_instants(*ends.here, *ends.there, 0);
 }
 
+TEST(joiner_of_an_encoded_stream) {
+  const Ends ends("x264enc tune=zerolatency threads=1 key-int-max=100000 ! ");
+  ends.play_sender_first();
+  check_same_instants(*ends.here, *ends.there, 0);
+}
+
 // Before any buffer.
 TEST(gaps_of_either_order) {
   for (const bool is_reader_first : {false, true}) {

@@ -135,6 +135,27 @@ TEST(what_became_of_a_seek_is_known) {
   fail_unless(!gst_element_seek_simple(reader.get(), GST_FORMAT_PERCENT, GST_SEEK_FLAG_FLUSH, 1));
 }
 
+TEST(seek_that_nobody_answers_fails_in_time) {
+  const Scene scene;
+  std::atomic<bool> release{false};
+  test::Warnings warnings;
+  const Pair pair(scene, "query-timeout=50000000");
+  // Who answers may still be at it when the pair ends.
+  gst_pad_add_probe(
+      pair.sink.get()->srcpad, GST_PAD_PROBE_TYPE_EVENT_UPSTREAM,
+      [](GstPad*, GstPadProbeInfo*, gpointer data) {
+        const auto& open = *static_cast<std::atomic<bool>*>(data);
+        fail_unless(test::becomes([&] { return open.load(); }));
+        return GST_PAD_PROBE_OK;
+      },
+      &release, nullptr);
+  fail_unless(!gst_harness_push_upstream_event(
+      pair.reader.get(), gst_event_new_seek(1.0, GST_FORMAT_TIME, GST_SEEK_FLAG_FLUSH,
+                                            GST_SEEK_TYPE_SET, 0, GST_SEEK_TYPE_NONE, 0)));
+  fail_unless(warnings.has("did not say within query-timeout what became of a seek event"));
+  release = true;
+}
+
 TEST(seek_to_a_sender_that_is_not_there_fails) {
   const Scene scene;
   const Harness reader(scene.src());
