@@ -30,7 +30,8 @@ struct Case {
   Lines pads = {};
   bool is_live = false;
   bool is_written_anew = false;  // a file in each run, with its date and random numbers
-  // What is done to each pipeline before it runs, where it has the elements that are meant.
+  // What is done to each pipeline before it runs, those for the films too, where it has the elements
+  // that are meant.
   std::function<void(const Pipeline&)> prepare = {};
   std::string sink = "fakesink";  // what an end is
   size_t segments = 1;            // that end, where the scenario asks for some

@@ -32,6 +32,9 @@ constexpr auto kFilmWithSubtitles =
     "dataurisrc uri=\"data:application/x-subtitle,"
     "1%0A00:00:06,000%20-->%2000:00:07,500%0AFirst%0A%0A"
     "2%0A00:00:08,000%20-->%2000:00:09,000%0ASecond%0A%0A\" ! subparse ! mux.";
+constexpr auto kFilmWithChapters =
+    "videotestsrc num-buffers=20 ! video/x-raw,format=I420,width=64,height=48,framerate=10/1 "
+    "! jpegenc ! matroskamux name=chapters ! filesink location=@/chapters.mkv";
 // A demuxer wants its file for itself: it reads where it likes. The places are behind it.
 constexpr size_t kBehindDemuxer = 2;
 
@@ -53,6 +56,22 @@ Scenario seek(gdouble rate, int flags, gint64 start, gint64 stop = -1) {
                                  GST_SEEK_TYPE_SET, start, GST_SEEK_TYPE_SET, stop));
     pipeline.wait(GST_MESSAGE_ASYNC_DONE);
   };
+}
+
+void write_chapters(const Pipeline& pipeline) {
+  if (!has(pipeline, "chapters")) return;
+  GstToc* toc = gst_toc_new(GST_TOC_SCOPE_GLOBAL);
+  GstTocEntry* edition = gst_toc_entry_new(GST_TOC_ENTRY_TYPE_EDITION, "1");
+  for (const char* title : {"Beginning", "End"}) {
+    GstTocEntry* chapter = gst_toc_entry_new(GST_TOC_ENTRY_TYPE_CHAPTER, title);
+    const gint64 start = title[0] == 'B' ? 0 : GST_SECOND;
+    gst_toc_entry_set_start_stop_times(chapter, start, start + GST_SECOND);
+    gst_toc_entry_set_tags(chapter, gst_tag_list_new(GST_TAG_TITLE, title, nullptr));
+    gst_toc_entry_append_sub_entry(edition, chapter);
+  }
+  gst_toc_append_entry(toc, edition);
+  gst_toc_setter_set_toc(GST_TOC_SETTER(pipeline.element("chapters")), toc);
+  gst_toc_unref(toc);
 }
 
 // Three times over the same second, as players loop: each goes on where the one before has ended.
@@ -159,6 +178,11 @@ std::vector<Case> file_cases() {
       of_both("file_over_two_links", {}),
       of_both("file_over_two_links_with_a_seek", seek_by_one(1.0, 4 * GST_SECOND)),
       of_both("file_over_two_links_backwards", seek_by_one(-1.0, GST_SECOND, 5 * GST_SECOND)),
+      {.name = "file_with_chapters",
+       .chains = {{"filesrc location=@/chapters.mkv", "matroskademux", "jpegdec", "identity"}},
+       .first = kBehindDemuxer,
+       .films = {kFilmWithChapters},
+       .prepare = write_chapters},
       // Before the first of them there are gaps, which is what the far side prerolls with.
       {.name = "file_with_late_subtitles",
        .chains = {{"filesrc location=@/text.mkv ! matroskademux name=demux demux.video_0", "queue",

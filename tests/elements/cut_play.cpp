@@ -140,6 +140,7 @@ std::string sending(const Case& what, size_t place, const std::string& directory
 std::vector<Lines> play_whole(const Case& what, const std::string& directory) {
   for (const auto& film : what.films) {
     const Pipeline make(in(directory, film));
+    if (what.prepare) what.prepare(make);
     make.play();
     make.wait_eos();
   }

@@ -66,6 +66,22 @@ std::string of_collection(GstStreamCollection* collection) {
   return all;
 }
 
+std::string of_toc(const GList* entries) {
+  std::string all;
+  for (; entries != nullptr; entries = entries->next) {
+    auto* entry = static_cast<GstTocEntry*>(entries->data);
+    gint64 start = -1;
+    gint64 stop = -1;
+    gst_toc_entry_get_start_stop_times(entry, &start, &stop);
+    GstTagList* tags = gst_toc_entry_get_tags(entry);
+    all += std::string(" ") + gst_toc_entry_type_get_nick(gst_toc_entry_get_entry_type(entry)) +
+           " " + std::to_string(start) + "-" + std::to_string(stop) + " " +
+           taken(tags != nullptr ? gst_tag_list_to_string(tags) : nullptr) + " (" +
+           of_toc(gst_toc_entry_get_sub_entries(entry)) + ")";
+  }
+  return all;
+}
+
 guint group_of(GstEvent* event) {
   guint group = GST_GROUP_ID_INVALID;
   if (GST_EVENT_TYPE(event) == GST_EVENT_STREAM_START) gst_event_parse_group_id(event, &group);
@@ -112,6 +128,14 @@ std::string of_event(GstEvent* event, size_t group) {
       const std::string text = taken(gst_tag_list_to_string(lasting));
       gst_tag_list_unref(lasting);
       return name + " scope " + std::to_string(gst_tag_list_get_scope(tags)) + " " + text;
+    }
+    case GST_EVENT_TOC: {
+      GstToc* toc = nullptr;
+      gst_event_parse_toc(event, &toc, nullptr);
+      const std::string text = " scope " + std::to_string(gst_toc_get_scope(toc)) +
+                               of_toc(gst_toc_get_entries(toc));
+      gst_toc_unref(toc);
+      return name + text;
     }
     case GST_EVENT_STREAM_COLLECTION: {
       GstStreamCollection* collection = nullptr;
@@ -243,9 +267,8 @@ std::vector<std::string> Record::lines() const {
 
 size_t Record::count(const std::string& beginning) const {
   const auto now = lines();
-  return static_cast<size_t>(std::count_if(now.begin(), now.end(), [&](const auto& line) {
-    return line.starts_with(beginning);
-  }));
+  return static_cast<size_t>(std::count_if(
+      now.begin(), now.end(), [&](const auto& line) { return line.starts_with(beginning); }));
 }
 
 void Record::ask(const Pipeline& pipeline) {
