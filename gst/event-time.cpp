@@ -8,13 +8,17 @@ namespace gstmmap {
 
 namespace {
 
-// By as much as the sum of both, which may be anything. Not before `least`.
-GstClockTime moved(GstClockTime time, gint64 one, gint64 other, GstClockTime least) {
-  const guint64 by = static_cast<guint64>(one) + static_cast<guint64>(other);
-  const bool is_back = static_cast<gint64>(by) < 0;
-  const GstClockTime to = time + by;
-  if (is_back ? to > time : to < time) return is_back ? least : time;
-  return std::max(to, least);
+// How far a negative number is below 0.
+guint64 below_zero(gint64 number) {
+  return number < 0 ? static_cast<guint64>(-(number + 1)) + 1 : 0;
+}
+
+// Not before `least`, nor past the end of time.
+GstClockTime moved(GstClockTime time, gint64 by, GstClockTime least) {
+  const guint64 back = below_zero(by);
+  if (back > 0) return time > back ? std::max(time - back, least) : least;
+  const auto ahead = static_cast<guint64>(by);
+  return ahead < GST_CLOCK_TIME_NONE - time ? std::max(time + ahead, least) : time;
 }
 
 }  // namespace
@@ -33,12 +37,15 @@ GstEvent* settle_running_time(GstEvent* event, gint64 to_come) {
       !gst_structure_get_clock_time(gst_event_get_structure(event), field, &time) ||
       !GST_CLOCK_TIME_IS_VALID(time))
     return event;
-  const gint64 moved_by = gst_event_get_running_time_offset(event);
+  // Both may be anything: the sum wraps.
+  const auto offset = static_cast<guint64>(gst_event_get_running_time_offset(event));
+  const auto by = static_cast<gint64>(offset + static_cast<guint64>(to_come));
+  if (offset == 0 && by == 0) return event;
   // GStreamer asserts that a QoS event's difference does not reach back before the beginning.
-  const GstClockTime least = diff < 0 ? GstClockTime{0} - static_cast<GstClockTime>(diff) : 0;
+  const GstClockTime there = moved(time, by, below_zero(diff));
   event = gst_event_make_writable(event);
-  gst_structure_set(gst_event_writable_structure(event), field, GST_TYPE_CLOCK_TIME,
-                    moved(time, moved_by, to_come, least), nullptr);
+  gst_structure_set(gst_event_writable_structure(event), field, GST_TYPE_CLOCK_TIME, there,
+                    nullptr);
   gst_event_set_running_time_offset(event, static_cast<gint64>(0 - static_cast<guint64>(to_come)));
   return event;
 }
