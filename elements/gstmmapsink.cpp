@@ -319,8 +319,8 @@ static void gst_mmap_sink_class_init(GstMmapSinkClass* klass) {
   g_object_class_install_property(
       object, PROP_WAIT_FOR_CONNECTION,
       g_param_spec_boolean("wait-for-connection", "Wait for connection",
-                           "As a server, block while nobody reads instead of dropping buffers (a "
-                           "client always waits for its server)",
+                           "As a server, block while nobody reads instead of dropping buffers, gaps "
+                           "and custom events (a client always waits for its server)",
                            FALSE, fixed));
   g_object_class_install_property(
       object, PROP_NUM_CLIENTS,
