@@ -91,25 +91,30 @@ void Sink::ask_then(const Readers::One& reader, GstQuery* query,
                      });
 }
 
-// Until there is somebody to ask, where nothing is sent without one: over a two-way link those,
-// too, whom it comes back to. False: to nobody any more.
+// Until there is somebody to ask, where nothing is sent without one; over a two-way link also for
+// whom it comes back to, but for query-timeout at most: whoever asks may be who starts that one.
+// False: to nobody any more.
 bool Sink::wait_for_reader() const {
+  std::optional<Deadline> until;
   for (;;) {
     const auto sender = any_sender();
     if (!sender) return false;
     const uint32_t seen = sender->kick().value();
     if (is_flushing()) return true;
+    const auto now = Clock::now();
     // A server that does not wait goes on with whoever is there.
-    const bool are_there =
-        is_client() ? has_ready_server() : num_clients() > 0 || !active_.wait_for_connection;
-    if (are_there && !is_greeting_its_client()) return true;
+    if (num_clients() > 0 || !(is_client() || active_.wait_for_connection)) {
+      if (is_client() ? has_ready_server() : !is_greeting_its_client()) return true;
+      if (!until) until = now + std::chrono::nanoseconds(active_.query_timeout);
+      if (now >= *until) return true;
+    }
     if (is_held_off()) return false;
     {
       const std::lock_guard lock(mutex_);
       if (ended_ != GST_FLOW_OK) return false;
     }
     const std::array words{sender->kick().word(seen)};
-    mmaplink::wait_any(words, Clock::now() + kSlice);
+    mmaplink::wait_any(words, std::min<Deadline>(until.value_or(Deadline::max()), now + kSlice));
   }
 }
 

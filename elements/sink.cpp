@@ -249,8 +249,12 @@ Published Sink::send_item(Reader& reader, Item kind, std::span<const std::byte> 
 Published Sink::send_event_to(Reader& reader, GstEvent* event) {
   const auto bytes = encode_event(event);
   if (bytes) return send_item(reader, Item::event, *bytes);
-  GST_INFO_OBJECT(element_, "a %s event does not cross", GST_EVENT_TYPE_NAME(event));
+  say_does_not_cross(event);
   return Published::dropped;
+}
+
+void Sink::say_does_not_cross(GstEvent* event) const {
+  GST_INFO_OBJECT(element_, "a %s event does not cross", GST_EVENT_TYPE_NAME(event));
 }
 
 // Titles and the like of the client before are nothing to the next. Caps stay: an encoder says them
@@ -294,7 +298,7 @@ bool Sink::send_stickies(Reader& reader) {
   return context.good;
 }
 
-// Which are on their way; but not for ever.
+// For those that are on their way; but not for ever.
 bool Sink::waits_for_other_caps(Reader& reader) {
   const uint64_t until = reader.waits_until;
   if (until == 0) return false;
@@ -314,14 +318,16 @@ bool Sink::send_event(GstEvent* event) {
   if (type == GST_EVENT_EOS) eos_sent_ = gst_event_get_seqnum(event);
   // Sticky events are sent to whoever comes later; what is not is like a buffer, and may be all
   // there is for a while.
-  const bool waits = type == GST_EVENT_EOS || !GST_EVENT_IS_STICKY(event);
-  if (waits && encode_event(event)) {
+  const bool is_sticky = GST_EVENT_IS_STICKY(event);
+  const auto bytes = encode_event(event);
+  if (bytes && (type == GST_EVENT_EOS || !is_sticky)) {
     const GstFlowReturn flow = wait_ready();
     if (flow == GST_FLOW_EOS || flow == GST_FLOW_ERROR) return true;  // nobody to tell
     if (flow != GST_FLOW_OK) return false;
   }
+  if (!bytes) say_does_not_cross(event);
   if (type == GST_EVENT_CAPS) new_caps(event);
-  if (!GST_EVENT_IS_STICKY(event) && (look_at_time_ || time_.is_due())) look_at_time();
+  if (!is_sticky) look_at_time();
   // Who is there already learns what comes, however late its first buffer is. What a two-way
   // server's pad has may be of the client before.
   const bool begins =
@@ -330,12 +336,12 @@ bool Sink::send_event(GstEvent* event) {
   if (type == GST_EVENT_EOS)
     std::erase_if(now, [](const auto& reader) { return reader->link->failed_here(); });
   for (const auto& reader : now) {
-    if (!reader->has_stickies && !waits && !begins) continue;
-    const bool may_do_without =
-        reader->has_stickies ? GST_EVENT_IS_STICKY(event) : type == GST_EVENT_EOS;
-    if (!may_do_without && waits_for_other_caps(*reader)) continue;
+    // Others get what is sticky with their first buffer, and none for caps that they do not take.
+    const bool is_due = type == GST_EVENT_EOS || (is_sticky && reader->has_stickies);
+    const bool may_begin = !is_sticky || begins;
+    if (!is_due && (!may_begin || waits_for_other_caps(*reader))) continue;
     if (!send_stickies(*reader)) return false;
-    if (send_event_to(*reader, event) == Published::interrupted) return false;
+    if (bytes && send_item(*reader, Item::event, *bytes) == Published::interrupted) return false;
   }
   if (type != GST_EVENT_EOS) return true;
   return wait_for_eos_done(std::move(now), gst_event_get_seqnum(event));
@@ -421,6 +427,7 @@ void Sink::send_event_at_once(GstEvent* event) {
 // A stream that is presented by a clock, here or by upstream, has its instants, which the far side
 // can map to its own clock. Others run as fast as they can: they have no instant to keep.
 void Sink::look_at_time() {
+  if (!look_at_time_ && !time_.is_due()) return;
   look_at_time_ = false;
   base_time_ = mmaplink::kNoBaseTime;
   gboolean live = gst_base_sink_get_sync(element_);
@@ -525,7 +532,7 @@ GstFlowReturn Sink::send_buffer(GstBuffer* buffer) {
     Counters::add(counters_.dropped, 1);
     return GST_FLOW_OK;
   }
-  if (look_at_time_ || time_.is_due()) look_at_time();
+  look_at_time();
   ask_for_what_is_due(!depends);
   while (!payload_.prepare(buffer, *sender_, all_are_mapped_, base_time_)) {
     if (!sender_->interrupted()) return GST_FLOW_ERROR;  // which allocate() has reported

@@ -176,6 +176,7 @@ class Sink final : public mmaplink::EndpointUser {
   bool take_answer(Reader& reader, const std::optional<Exchange::Answer>& answer, GstQuery* query);
   GstCaps* readers_caps(GstCaps* filter);
   static bool waits_for_other_caps(Reader& reader);
+  void say_does_not_cross(GstEvent* event) const;
   GstFlowReturn send_to(Reader& reader, GstBuffer* buffer, gsize size, bool& dropped);
   void count_sent(Reader& reader, const GstBuffer* buffer, gsize size) const;
   void note_went(Reader& reader, GstClockTime pts) const;

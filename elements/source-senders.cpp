@@ -255,10 +255,9 @@ bool Source::send_upstream(GstEvent* event) {
                                     [this] { return flushing_.load(); });
   const bool good = answer && answer->good;
   const auto flushed = good ? decode_seqnum(answer->bytes) : std::nullopt;
-  if (!streams)
-    flush_.asked(flushed, deadline);
-  else if (flushed)  // its notice may still wait for the worker, and what waits to be read is old
-    flush_.start({*flushed, seqnum});
+  if (!streams) flush_.asked(flushed, deadline);
+  // Its notice may still wait for the worker, and what waits to be read is old.
+  if (streams && flushed) flush_.start({*flushed, seqnum});
   if (!answer && !flushing_ && link->alive())
     GST_WARNING_OBJECT(element_, "%s did not say within query-timeout what became of a %s event",
                        mmaplink::name_of(link->peer()).c_str(), gst_event_type_get_name(type));

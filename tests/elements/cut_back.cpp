@@ -8,7 +8,19 @@ using test::cut::Case;
 namespace {
 
 struct Halves {
-  Pipeline server, near;
+  Halves(const Case& what, size_t place, const std::string& directory)
+      : server(test::cut::server_line(what, place, directory)),
+        near(test::cut::client_line(what, place, directory)) {
+    if (what.prepare) {
+      what.prepare(server);
+      what.prepare(near);
+    }
+    // What is to share a link is there before that is made, as in one pipeline.
+    fail_unless(near.set(GST_STATE_READY) == GST_STATE_CHANGE_SUCCESS);
+    server.play();
+    near.play();
+  }
+  const Pipeline server, near;
 };
 
 void run(int number) {
@@ -16,18 +28,7 @@ void run(int number) {
   tcase_fn_start(what.name, __FILE__, __LINE__);
   const test::Scene scene;
   test::cut::check_back(what, scene.directory(), [&](size_t place) {
-    const auto halves = std::shared_ptr<Halves>(
-        new Halves{Pipeline(test::cut::server_line(what, place, scene.directory())),
-                   Pipeline(test::cut::client_line(what, place, scene.directory()))});
-    if (what.prepare) {
-      what.prepare(halves->server);
-      what.prepare(halves->near);
-    }
-    // What is to share a link is there before that is made, as in one pipeline.
-    fail_unless(halves->near.set(GST_STATE_READY) == GST_STATE_CHANGE_SUCCESS);
-    halves->server.play();
-    halves->near.play();
-    return halves;
+    return std::make_shared<Halves>(what, place, scene.directory());
   });
 }
 

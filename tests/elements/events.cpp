@@ -12,8 +12,8 @@ using test::Scene;
 namespace {
 
 struct Pair {
-  explicit Pair(const Scene& scene, const char* properties = "")
-      : sink(scene.sink()), reader(scene.src(properties)) {
+  explicit Pair(const Scene& scene, const char* properties = "", const char* caps = test::kVideo)
+      : sink(scene.sink(), caps), reader(scene.src(properties)) {
     reader.play();
     sink.wait_for_clients(1);
   }
@@ -184,35 +184,29 @@ TEST(gaps_and_custom_events_cross_in_order) {
 // As sparse streams do: the far side learns what comes, and that nothing does yet.
 TEST(a_stream_begins_without_a_buffer) {
   const Scene scene;
-  const Harness sink(scene.sink(), nullptr);
-  const Harness reader(scene.src());
-  reader.play();
-  sink.wait_for_clients(1);
-  sink.set_caps(test::kVideo);
+  const Pair pair(scene, "", nullptr);
+  pair.sink.set_caps(test::kVideo);
   for (const GstEventType type : {GST_EVENT_STREAM_START, GST_EVENT_CAPS, GST_EVENT_SEGMENT})
-    reader.pull_event(type);
-  sink.push_event(gst_event_new_gap(0, GST_SECOND));
-  sink.push_event(gst_event_new_segment_done(GST_FORMAT_TIME, 1));
-  reader.pull_event(GST_EVENT_GAP);
-  reader.pull_event(GST_EVENT_SEGMENT_DONE);
+    pair.reader.pull_event(type);
+  pair.sink.push_event(gst_event_new_gap(0, GST_SECOND));
+  pair.sink.push_event(gst_event_new_segment_done(GST_FORMAT_TIME, 1));
+  pair.reader.pull_event(GST_EVENT_GAP);
+  pair.reader.pull_event(GST_EVENT_SEGMENT_DONE);
 }
 
 // Without caps nothing is known before there is something.
 TEST(what_is_no_buffer_brings_what_comes_before_it) {
   const Scene scene;
-  const Harness sink(scene.sink(), nullptr);
-  const Harness reader(scene.src());
-  reader.play();
-  sink.wait_for_clients(1);
+  const Pair pair(scene, "", nullptr);
   GstSegment segment;
   gst_segment_init(&segment, GST_FORMAT_TIME);
-  sink.push_event(gst_event_new_stream_start("text"));
-  sink.push_event(gst_event_new_segment(&segment));
-  sink.push_event(
+  pair.sink.push_event(gst_event_new_stream_start("text"));
+  pair.sink.push_event(gst_event_new_segment(&segment));
+  pair.sink.push_event(
       gst_event_new_custom(GST_EVENT_CUSTOM_DOWNSTREAM, gst_structure_new_empty("my-event")));
-  reader.pull_event(GST_EVENT_STREAM_START);
-  reader.pull_event(GST_EVENT_SEGMENT);
-  reader.pull_event(GST_EVENT_CUSTOM_DOWNSTREAM);
+  pair.reader.pull_event(GST_EVENT_STREAM_START);
+  pair.reader.pull_event(GST_EVENT_SEGMENT);
+  pair.reader.pull_event(GST_EVENT_CUSTOM_DOWNSTREAM);
 }
 
 TEST(gaps_wait_for_a_reader_as_buffers_do) {

@@ -385,6 +385,17 @@ TEST(latency_is_right_over_a_two_way_link) {
   wait_for_latency({{&server, 20 + 1 + 200}, {&client, 20 + 1 + 200 + 1 + 30}});
 }
 
+// Whoever links elements of a client that plays asks for caps, and may start the other half next.
+TEST(caps_wait_for_the_way_back_but_not_for_ever) {
+  const Scene scene;
+  const Pipeline server(scene.src("role=server mmap=yes ! ") + scene.sink());
+  const Pipeline back(scene.src("! fakesink"));
+  server.play();
+  fail_unless_equals_int(back.set(GST_STATE_READY), GST_STATE_CHANGE_SUCCESS);
+  const Harness sink(scene.sink("role=client query-timeout=50000000"), nullptr);
+  fail_unless(caps_of(sink) != nullptr);
+}
+
 TEST(peer_that_does_not_answer_is_waited_for_in_vain_once) {
   const Scene scene;
   // Who answers may still be at it when the pair ends.
