@@ -60,7 +60,9 @@ void answer_allocation(GstQuery* query, const std::shared_ptr<mmaplink::Sender>&
   GstAllocationParams params;
   gst_allocation_params_init(&params);
   const gsize page = mmaplink::page_size();
-  params.align = mask(needs.params.align, 63);
+  // What the far pipelines want; our memory is aligned to a cache line in any case. Not asked for
+  // here, since a pool with GST_BUFFER_POOL_OPTION_VIDEO_ALIGNMENT would pad each line up to it.
+  params.align = mask(needs.params.align, 0);
   params.prefix = std::min<gsize>(needs.params.prefix, page);
   params.padding = std::min<gsize>(needs.params.padding, page);
   GstVideoInfo info;

@@ -6,7 +6,7 @@
 // none added it waits as the pool's users expect, ended by flushing.
 #pragma once
 
-#include <gst/video/gstvideopool.h>
+#include <gst/video/video.h>
 
 #include <memory>
 

@@ -2,7 +2,7 @@
 // into. They cross as any dmabuf does.
 #pragma once
 
-#include <gst/video/gstvideopool.h>
+#include <gst/video/video.h>
 
 namespace gstmmap {
 

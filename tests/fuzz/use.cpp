@@ -23,7 +23,11 @@ void use(GstCaps* caps) {
 void use(const GstStructure* structure) {
   const WarningsAllowed theirs;
   const Own<GstStructure> copy(gst_structure_copy(structure));
-  gst_structure_fixate(copy.get());
+  // Of its fields gst_value_fixate() fixates caps, too, and must not be given any.
+  const auto has_no_caps = [](GQuark, const GValue* value, gpointer) -> gboolean {
+    return !GST_VALUE_HOLDS_CAPS(value);
+  };
+  if (gst_structure_foreach(structure, has_no_caps, nullptr)) gst_structure_fixate(copy.get());
   const Own<gchar> text(gst_structure_to_string(structure));
 }
 
