@@ -1,0 +1,65 @@
+#!/bin/bash
+# Builds what is committed and runs its tests in another release of Debian or Ubuntu, with the compiler and
+# GStreamer of that one.
+#
+#   other-release.sh RELEASE [TEST...]     trixie, sid, noble, ...; these tests, for none all but long ones
+#
+# Takes root, debootstrap, 5 GB below build/release-RELEASE, which make the next run a quick one, and half an
+# hour. Ubuntu's packages are not verified: Debian does not have its keys. The last line is meson's exit
+# status.
+set -euo pipefail
+
+usage() {
+  sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2
+  exit 2
+}
+
+# Mounts go with this namespace, however it ends.
+[ -n "${OWN_MOUNTS:-}" ] || OWN_MOUNTS=1 exec unshare --mount --propagation private "$0" "$@"
+
+[ $# -gt 0 ] || usage
+release=$1
+shift
+cd "$(dirname "$0")/.."
+root=$PWD/build/release-$release
+case $release in
+  bullseye | bookworm | trixie | forky | sid | testing | unstable)
+    from=(http://deb.debian.org/debian)
+    components=main
+    options=()
+    ;;
+  *)
+    # A script of debootstrap's for any release of Ubuntu.
+    from=(http://archive.ubuntu.com/ubuntu gutsy)
+    components=main,universe
+    options=(--no-check-gpg)
+    ;;
+esac
+
+if ! [ -e "$root/.complete" ]; then
+  rm -rf "$root"
+  mkdir -p "$root"
+  debootstrap --variant=minbase "${options[@]}" --include=ca-certificates,git --components="$components" \
+    "$release" "$root" "${from[@]}" >&2
+  if [ ${#options[@]} -gt 0 ]; then
+    sed -i 's/^deb /deb [trusted=yes] /' "$root/etc/apt/sources.list"
+  fi
+  touch "$root/.complete"
+fi
+
+# A chroot that is a mount of its own is one in which containers can be made.
+mount --rbind "$root" "$root"
+for dir in proc sys dev dev/pts dev/shm; do mount --bind "/$dir" "$root/$dir"; done
+rm -rf "$root/source"
+git clone -q . "$root/source"
+exec chroot "$root" /bin/bash -c '
+  set -eu
+  cd /source
+  git config --global --add safe.directory /source
+  tests/install-packages.sh build test >&2
+  [ -f /build/build.ninja ] || meson setup /build -Dwerror=true
+  ninja -C /build
+  gst-launch-1.0 --version | head -n 1
+  if [ $# -gt 0 ]; then exec meson test -C /build --no-rebuild "$@"; fi
+  exec meson test -C /build --no-rebuild --num-processes "$(($(nproc) * 4))" --no-suite long --no-suite model
+' bash "$@"
