@@ -47,12 +47,16 @@ if ! [ -e "$root/.complete" ]; then
   touch "$root/.complete"
 fi
 
-# A chroot that is a mount of its own is one in which containers can be made.
+# No chroot, in which nothing may have namespaces of its own, as containers do.
 mount --rbind "$root" "$root"
 for dir in proc sys dev dev/pts dev/shm; do mount --bind "/$dir" "$root/$dir"; done
 rm -rf "$root/source"
 git clone -q . "$root/source"
-exec chroot "$root" /bin/bash -c '
+cd "$root"
+pivot_root . .
+umount -l .
+# shellcheck disable=SC2016 # for that shell
+exec /bin/bash -c '
   set -eu
   cd /source
   git config --global --add safe.directory /source
