@@ -50,8 +50,9 @@ fi
 # No chroot, in which nothing may have namespaces of its own, as containers do.
 mount --rbind "$root" "$root"
 for dir in proc sys dev dev/pts dev/shm; do mount --bind "/$dir" "$root/$dir"; done
-rm -rf "$root/source"
-git clone -q . "$root/source"
+[ -d "$root/source" ] || git clone -q . "$root/source"
+git -C "$root/source" fetch -q "$PWD" HEAD
+git -C "$root/source" reset -q --hard FETCH_HEAD
 cd "$root"
 pivot_root . .
 umount -l .
@@ -59,7 +60,6 @@ umount -l .
 exec /bin/bash -c '
   set -eu
   cd /source
-  git config --global --add safe.directory /source
   tests/install-packages.sh build test >&2
   [ -f /build/build.ninja ] || meson setup /build -Dwerror=true
   ninja -C /build
