@@ -33,8 +33,8 @@ constexpr auto kShort = "videotestsrc num-buffers=90 ! video/x-raw,width=320,hei
 constexpr auto kLive = "videotestsrc is-live=true ! video/x-raw,width=320,height=240";
 constexpr auto kQuick = "x264enc tune=zerolatency speed-preset=ultrafast";
 
-void wait_until_recording(const Stage& stage) {
-  const std::filesystem::path file = stage.path("out.mkv");
+void wait_until_recording(const Stage& stage, const char* name = "out.mkv") {
+  const std::filesystem::path file = stage.path(name);
   fail_unless(test::becomes([&] {
                 std::error_code none;
                 return std::filesystem::file_size(file, none) > 20000 && !none;
@@ -159,8 +159,11 @@ TEST(interrupt_of_a_sender_ends_its_readers) {
   const Stage stage;
   Process sender(launch("videotestsrc is-live=true ! " + stage.sink()));
   Process reader(test::watch({"--frames", "out"}, stage.src() + " ! fakesink name=out"));
-  Process other(launch(stage.src() + " ! fakesink"));
+  Process other(
+      launch(stage.src() + " ! filesink buffer-mode=unbuffered location=" + stage.path("raw")));
   reader.wait_line("frame", 3);
+  // Who comes later waits for the next sender.
+  wait_until_recording(stage, "raw");
   sender.send(SIGINT);
   sender.wait_good();
   reader.wait_good();
