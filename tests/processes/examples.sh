@@ -55,6 +55,8 @@ start_screen() {
   DISPLAY=:$(<"$work/display")
   export DISPLAY
   unset WAYLAND_DISPLAY
+  # autovideosink of GStreamer 1.28 takes it for one, and libdrm waits for a card where there is none.
+  export GST_PLUGIN_FEATURE_RANK=kmssink:NONE
 }
 
 # shows COLOUR... - whether these stand side by side in the upper part of the screen, each on 91 of its
