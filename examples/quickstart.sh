@@ -102,9 +102,11 @@ use_build() {
 # value KEY FILE - the last one that a process has printed; nothing if there is none
 value() { { grep -oE "(^| )$1=[0-9]+" "$2" || true; } | tail -n 1 | sed 's/.*=//'; }
 
-# `timeout` makes a process group of its own, so that Ctrl-C in a terminal reaches only this script:
-# the server has to go on until the client's last frame is encoded.
+# As jobs, in process groups of their own, so that Ctrl-C in a terminal reaches only this script: the
+# server has to go on until the client's last frame is encoded. Who is no job ignores SIGINT besides, and
+# `timeout` (coreutils 9.10) does not hand on then what it is sent.
 start() {
+  set -m
   timeout -k 30 "$((seconds + 90))" "$build/examples/encode-server" "$work/socket" \
     >"$work/server" 2>"$work/server.said" &
   server=$!
@@ -113,6 +115,7 @@ start() {
   timeout -k 30 "$((seconds + 60))" "$build/examples/encode-client" "${options[@]}" \
     >"$work/client" 2>"$work/client.said" &
   client=$!
+  set +m
 }
 
 runs() { [ -n "$1" ] && kill -0 "$1" 2>/dev/null; }

@@ -18,12 +18,15 @@ fail() {
 
 declare -A processes
 
-# start NAME COMMAND... - in the background, what it says in NAME.log
+# start NAME COMMAND... - in the background, what it says in NAME.log. As a job, since others ignore
+# SIGINT, and timeout (coreutils 9.10) does not hand on then what it is sent.
 start() {
   local name=$1
   shift
+  set -m
   timeout -k 10 100 "$@" >"$work/$name.log" 2>&1 &
   processes[$name]=$!
+  set +m
 }
 
 ends_well() { wait "${processes[$1]}" || fail "$1 ended with $?"; }
