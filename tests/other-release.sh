@@ -4,9 +4,8 @@
 #
 #   other-release.sh RELEASE [TEST...]     trixie, sid, noble, ...; these tests, for none all but long ones
 #
-# Takes root, debootstrap, 5 GB below build/release-RELEASE, which make the next run a quick one, and half an
-# hour. Ubuntu's packages are not verified: Debian does not have its keys. The last line is meson's exit
-# status.
+# Takes root, debootstrap, half an hour, and 5 GB below build/release-RELEASE, which make the next run a quick
+# one. Ubuntu's packages are not verified: Debian does not have its keys. Its exit status is that of meson.
 set -euo pipefail
 
 usage() {
@@ -14,10 +13,19 @@ usage() {
   exit 2
 }
 
+give_up() {
+  echo "other-release: $*" >&2
+  exit 1
+}
+
+case ${1:-} in
+  '' | -*) usage ;;
+esac
+[ "$(id -u)" -eq 0 ] || give_up "this takes root, to mount what another system needs"
+type debootstrap >/dev/null 2>&1 || give_up "there is no debootstrap: apt-get install debootstrap"
 # Mounts go with this namespace, however it ends.
 [ -n "${OWN_MOUNTS:-}" ] || OWN_MOUNTS=1 exec unshare --mount --propagation private "$0" "$@"
 
-[ $# -gt 0 ] || usage
 release=$1
 shift
 cd "$(dirname "$0")/.."
