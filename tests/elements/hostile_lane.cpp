@@ -433,8 +433,8 @@ TEST(descriptors_scribbled_over_end_the_link) {
   }
   g_rand_free(random);
   fail_unless(test::becomes([&] { return source.stat("peers") == 0; }));
-  while (GstBuffer* buffer = gst_harness_try_pull(source.get())) gst_buffer_unref(buffer);
   const Harness good(scene.sink("role=client"));
   good.push_number(9);
-  fail_unless_equals_uint64(source.pull_number(), 9);
+  // What those had sent may come before it; none of theirs has a number above 8.
+  while (GST_BUFFER_OFFSET(source.pull().get()) != 9) continue;
 }
