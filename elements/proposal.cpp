@@ -6,6 +6,7 @@
 #include <bit>
 
 #include "gst/gstmmapbufferpool.h"
+#include "gst/gstmmapmemory-private.h"
 #include "gst/udmabuf.h"
 #include "lib/layout.h"
 
@@ -16,8 +17,8 @@ namespace {
 // A peer may ask for much; what it asks of our memory is bounded.
 constexpr uint32_t kMostPadding = 256;  // more than any block of a codec
 
-gsize mask(gsize wanted, gsize least) {
-  return std::bit_ceil(std::clamp<gsize>(wanted, least, mmaplink::page_size() - 1) + 1) - 1;
+gsize mask(gsize wanted) {
+  return std::bit_ceil(std::min<gsize>(wanted, mmaplink::page_size() - 1) + 1) - 1;
 }
 
 void add_to(std::optional<Around>& all, const Around& one) {
@@ -26,7 +27,7 @@ void add_to(std::optional<Around>& all, const Around& one) {
     all->padding[i] = std::max(all->padding[i], std::min(one.padding[i], kMostPadding));
   for (size_t i = 0; i < one.stride_align.size(); ++i)
     all->stride_align[i] =
-        std::max(all->stride_align[i], static_cast<uint32_t>(mask(one.stride_align[i], 0)));
+        std::max(all->stride_align[i], static_cast<uint32_t>(mask(one.stride_align[i])));
 }
 
 }  // namespace
@@ -60,9 +61,10 @@ void answer_allocation(GstQuery* query, const std::shared_ptr<mmaplink::Sender>&
   GstAllocationParams params;
   gst_allocation_params_init(&params);
   const gsize page = mmaplink::page_size();
-  // What the far pipelines want; our memory is aligned to a cache line in any case. Not asked for
-  // here, since a pool with GST_BUFFER_POOL_OPTION_VIDEO_ALIGNMENT would pad each line up to it.
-  params.align = mask(needs.params.align, 0);
+  // What our memory has anyway is not asked for: a pool with GST_BUFFER_POOL_OPTION_VIDEO_ALIGNMENT
+  // would pad each line up to it.
+  const gsize align = mask(needs.params.align);
+  params.align = align > kMemoryAlign ? align : 0;
   params.prefix = std::min<gsize>(needs.params.prefix, page);
   params.padding = std::min<gsize>(needs.params.padding, page);
   GstVideoInfo info;

@@ -12,6 +12,10 @@
 
 namespace gstmmap {
 
+// What all memory of a sender is aligned to, a cache line, as a mask like that of
+// GstAllocationParams.
+inline constexpr gsize kMemoryAlign = 63;
+
 // What an allocator does when max-memory is used up.
 enum class WhenFull { wait, fail };
 

@@ -66,7 +66,7 @@ static GstMemory* allocator_alloc(GstAllocator* allocator, gsize size,
   GstMmapAllocator* self = allocator_cast(allocator);
   if (!self->sender) return nullptr;
   const gsize most = size + params->prefix + params->padding;
-  const gsize align = (params->align | 63) + 1;
+  const gsize align = (params->align | gstmmap::kMemoryAlign) + 1;
   std::optional<Block> block;
   if (self->when_full == WhenFull::wait) {
     block = self->sender->allocate(most, align);
@@ -120,12 +120,12 @@ static GstMemory* memory_copy(GstMemory* memory, gssize offset, gssize size) {
   GstMemory* copy = nullptr;
   if (sender) {
     // Without waiting: other memory does as well.
-    if (auto block = sender->store()->allocate(length, 1)) {
+    if (auto block = sender->store()->allocate(length, gstmmap::kMemoryAlign + 1)) {
       auto* made = new Memory;
       made->data = block->data();
       made->block.emplace(std::move(*block));
-      gst_memory_init(&made->parent, static_cast<GstMemoryFlags>(0), allocator, nullptr, length, 63,
-                      0, length);
+      gst_memory_init(&made->parent, static_cast<GstMemoryFlags>(0), allocator, nullptr, length,
+                      gstmmap::kMemoryAlign, 0, length);
       copy = &made->parent;
     }
   }

@@ -436,5 +436,12 @@ TEST(descriptors_scribbled_over_end_the_link) {
   const Harness good(scene.sink("role=client"));
   good.push_number(9);
   // What those had sent may come before it; none of theirs has a number above 8.
-  while (GST_BUFFER_OFFSET(source.pull().get()) != 9) continue;
+  for (;;) {
+    const auto buffer = source.pull();
+    if (GST_BUFFER_OFFSET(buffer.get()) != 9) continue;
+    const std::vector<guint8> nines(test::kVideoSize, 9);
+    fail_unless_equals_int(gst_buffer_get_size(buffer.get()), nines.size());
+    fail_unless_equals_int(gst_buffer_memcmp(buffer.get(), 0, nines.data(), nines.size()), 0);
+    break;
+  }
 }

@@ -23,11 +23,12 @@ void use(GstCaps* caps) {
 void use(const GstStructure* structure) {
   const WarningsAllowed theirs;
   const Own<GstStructure> copy(gst_structure_copy(structure));
-  // Of its fields gst_value_fixate() fixates caps, too, and must not be given any.
-  const auto has_no_caps = [](GQuark, const GValue* value, gpointer) -> gboolean {
-    return !GST_VALUE_HOLDS_CAPS(value);
+  // GStreamer 1.28 fixates caps in its fields, too, which those that are ANY are not for.
+  const auto is_not_any = [](GQuark, const GValue* value, gpointer) -> gboolean {
+    const GstCaps* caps = GST_VALUE_HOLDS_CAPS(value) ? gst_value_get_caps(value) : nullptr;
+    return caps == nullptr || !gst_caps_is_any(caps);
   };
-  if (gst_structure_foreach(structure, has_no_caps, nullptr)) gst_structure_fixate(copy.get());
+  if (gst_structure_foreach(structure, is_not_any, nullptr)) gst_structure_fixate(copy.get());
   const Own<gchar> text(gst_structure_to_string(structure));
 }
 
