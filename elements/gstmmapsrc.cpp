@@ -44,6 +44,7 @@ enum {
   PROP_IS_LIVE = gstmmap::PROP_FIRST_OWN,
   PROP_NUM_BUFFERS,
   PROP_DO_TIMESTAMP,
+  PROP_BUSY_POLL,
 };
 
 static GstStaticPadTemplate src_template =
@@ -71,6 +72,9 @@ static void set_property(GObject* object, guint id, const GValue* value, GParamS
     case PROP_DO_TIMESTAMP:
       settings.do_timestamp = g_value_get_boolean(value);
       break;
+    case PROP_BUSY_POLL:
+      settings.busy_poll = g_value_get_uint64(value);
+      break;
     default:
       known = gstmmap::set_common_property(settings, id, value);
   }
@@ -92,6 +96,9 @@ static void get_property(GObject* object, guint id, GValue* value, GParamSpec* s
       break;
     case PROP_DO_TIMESTAMP:
       g_value_set_boolean(value, source.settings.do_timestamp);
+      break;
+    case PROP_BUSY_POLL:
+      g_value_set_uint64(value, source.settings.busy_poll);
       break;
     default:
       known = gstmmap::get_common_property(source.settings, id, value);
@@ -242,6 +249,13 @@ static void gst_mmap_src_class_init(GstMmapSrcClass* klass) {
       g_param_spec_boolean("do-timestamp", "Do timestamp",
                            "Replace the sender's timestamps by the running time of arrival", FALSE,
                            fixed));
+  g_object_class_install_property(
+      object, PROP_BUSY_POLL,
+      g_param_spec_uint64("busy-poll", "Busy poll",
+                          "How long to look for a buffer that is due, instead of sleeping, at most "
+                          "(in nanoseconds; 0: never). For less latency where the sender runs on "
+                          "another processor, at the cost of this one",
+                          0, GST_SECOND, 0, fixed));
 
   gst_element_class_add_static_pad_template(element, &src_template);
   gst_element_class_set_static_metadata(

@@ -199,6 +199,7 @@ std::shared_ptr<Link> Source::pick() {
       continue;
     connection.is_read = true;
     current_counters_ = connection.counters;
+    connection.link->receive_lane()->set_busy_poll(active_.busy_poll);
     return connection.link;
   }
   return nullptr;

@@ -39,6 +39,7 @@ struct SourceSettings : Settings {
   bool is_live = true;
   gint num_buffers = -1;
   bool do_timestamp = false;
+  GstClockTime busy_poll = 0;
 };
 
 class Source final : public mmaplink::EndpointUser {

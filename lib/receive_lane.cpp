@@ -94,6 +94,7 @@ Result<typename BasicReceiveLane<Words>::Take> BasicReceiveLane<Words>::take(Inc
 
   if (item.descriptor.ticket != 0) owed_.fetch_add(1, std::memory_order_relaxed);
   const uint64_t now = monotonic_ns();
+  if (busy_poll_.is_on()) busy_poll_.came(std::min(item.descriptor.published, now));
   latency_.add(now > item.descriptor.published ? now - item.descriptor.published : 0);
   if (++since_percentiles_ == kPercentilesEvery) {
     since_percentiles_ = 0;
@@ -295,6 +296,16 @@ template <class Words>
 void BasicReceiveLane<Words>::wait(const Kick& kick, uint32_t seen, Deadline deadline) {
   if (on_progress_ && !waits_.exchange(true, std::memory_order_relaxed)) on_progress_();
   if (!pending_ && Words::look_on(spinner_, index_, [&] { return !empty(); })) return;
+  if (!pending_ && busy_poll_.is_on()) {
+    const uint64_t now = monotonic_ns();
+    const auto [from, until] = busy_poll_.next();
+    if (now < from) {
+      deadline = std::min(deadline, Deadline(std::chrono::nanoseconds(from)));
+    } else if (now < until) {
+      busy_poll_.looks(now);
+      if (Words::look_until(until, [&] { return !empty() || kick.value() != seen; })) return;
+    }
+  }
   Words::store(own_.reader_waiting, index_ + 1, std::memory_order_relaxed);
   // SYNC: full fence, pairs with the one in SendLane::announce_head.
   Words::fence(std::memory_order_seq_cst);

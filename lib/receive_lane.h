@@ -18,6 +18,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "lib/busy_poll.h"
 #include "lib/fd.h"
 #include "lib/futex.h"
 #include "lib/histogram.h"
@@ -94,6 +95,10 @@ class BasicReceiveLane {
   void forget() { last_arena_.reset(); }
   // Sleeps until the peer publishes, `kick` is kicked, or the deadline.
   void wait(const Kick& kick, uint32_t seen, Deadline deadline);
+  // For an item that comes at a regular pace wait() looks for at most so many ns, from shortly
+  // before it is due, in place of sleeping. 0, as it is at first, is never. By the thread that
+  // takes.
+  void set_busy_poll(uint64_t most) { busy_poll_.set_most(most); }
 
   // What to add to the sender's times to have them by our clock. To be set before anything is read.
   void set_clock_offset(uint64_t ns) { clock_offset_ = ns; }
@@ -144,6 +149,7 @@ class BasicReceiveLane {
   std::optional<uint64_t> end_;  // closed: no descriptor from here on
   bool pending_ = false;         // the item that take() was given last waits for its arena
   Spinner spinner_;
+  BusyPoll busy_poll_;
   std::shared_ptr<const PeerArena> last_arena_;  // what the last item lay in …
   uint64_t last_retired_ = 0;                    // … looked up when this was retired_
   Histogram latency_;

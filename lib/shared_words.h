@@ -50,6 +50,10 @@ struct SharedWords {
   static bool look_on(Spinner& spinner, uint64_t count, Ready ready) {
     return spinner.wait(count, ready);
   }
+  template <class Ready>
+  static bool look_until(uint64_t until, Ready ready) {
+    return mmaplink::look_until(until, ready);
+  }
   static bool is_slow(const Spinner& spinner) { return spinner.is_slow(); }
 };
 

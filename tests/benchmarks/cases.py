@@ -109,6 +109,7 @@ def all_cases(frames_of_growth):
         yield Case(size, touched=touched, paced=paced)
     for cores in ("two-cores", "one-core"):
         yield Case("1080p", cores=cores)
+    yield Case("1080p", paced=True, cores="two-cores")
     for touched, paced in ((False, False), (True, False), (False, True)):
         yield Case("1080p", "round-trip", touched, paced)
     for paced, readers in itertools.product((False, True), FAN_OUT):

@@ -22,7 +22,7 @@ from cases import all_cases
 
 REFERENCE = "queue"
 # What others lose is shown, and no failure.
-OURS = ("queue", "mmap", "inline")
+OURS = ("queue", "mmap", "inline", "busy-poll")
 # Heading, key of the measurement, digits, with a ratio to the reference.
 COLUMNS = [
     ("frames/s", "fps", 0, True),

@@ -10,8 +10,8 @@ def key(name):
     return lambda run: run[name]
 
 
-def to_queue(case, name):
-    return lambda results: results.ratio((case, "mmap"), (case, "queue"), key(name))
+def to_queue(case, name, transport="mmap"):
+    return lambda results: results.ratio((case, transport), (case, "queue"), key(name))
 
 
 def added_by_a_reader(case_of_one, case_of_many, more):
@@ -68,6 +68,9 @@ TARGETS = (
         to_queue(f"{size}-touched", "fps"), ">=", 0.97) for size in ("1080p", "4k")]
     + [(f"1080p at 60 frames/s: latency {name}", "× queue", to_queue("1080p-paced", f"{name}_us"),
         "<=", bound) for name, bound in (("p50", 1.1), ("p99", 1.2))]
+    + [(f"… on a processor each, with busy-poll: latency {name}", "× queue",
+        to_queue("1080p-paced-two-cores", f"{name}_us", "busy-poll"), "<=", bound)
+       for name, bound in (("p50", 1.1), ("p99", 1.2))]
     + [
         ("1080p at 60 frames/s, there and back by a relay: latency p50", "× one way",
          lambda results: results.ratio(("round-trip-1080p-paced", "mmap"),

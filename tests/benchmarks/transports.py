@@ -217,12 +217,25 @@ class Inline(Mmap):
     mode = ("mmap=no",)
 
 
+class BusyPoll(Mmap):
+    """That looks for what is due: for who has a processor to itself."""
+
+    shapes = ("one-way",)
+
+    def suits(self, case):
+        return super().suits(case) and case.paced and case.cores == "two-cores"
+
+    def receive(self, path, case=None, role="client"):
+        return super().receive(path, case, role) + ["busy-poll=500000"]
+
+
 TRANSPORTS = {
     name: kind(name)
     for name, kind in (
         ("queue", Queue),
         ("mmap", Mmap),
         ("inline", Inline),
+        ("busy-poll", BusyPoll),
         ("shm", Shm),
         ("unixfd", UnixFd),
         ("gdp", Gdp),

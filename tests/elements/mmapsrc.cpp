@@ -183,6 +183,21 @@ TEST(do_timestamp_replaces_the_senders) {
   fail_unless_equals_uint64(GST_BUFFER_DURATION(buffer.get()), GST_SECOND / 30);
 }
 
+// What it looks for, what comes when it is not expected, and an end in the middle of looking.
+TEST(a_reader_that_looks_for_frames_gets_them_all) {
+  const Scene scene;
+  const Harness sink(scene.sink());
+  const Harness reader(scene.src("busy-poll=1000000000"));
+  reader.play();
+  sink.wait_for_clients(1);
+  guint64 number = 0;
+  for (const int together : {1, 1, 1, 1, 1, 1, 1, 1, 5, 1, 1, 7, 1, 1, 1}) {
+    for (int i = 0; i < together; ++i) sink.push_number(number + static_cast<guint64>(i));
+    for (int i = 0; i < together; ++i) fail_unless_equals_uint64(reader.pull_number(), number++);
+  }
+  fail_unless_equals_uint64(reader.stat("buffers"), number);
+}
+
 TEST(live_source_gives_nothing_in_paused) {
   const Scene scene;
   const Harness sink(scene.sink());

@@ -98,7 +98,10 @@ TEST(sink_has_its_defaults) {
 TEST(source_has_its_defaults) {
   const auto src = make("mmapsrc");
   check_common(src.get(), "client");
-  check_values(src.get(), {{"is-live", "true"}, {"num-buffers", "-1"}, {"do-timestamp", "false"}});
+  check_values(src.get(), {{"is-live", "true"},
+                           {"num-buffers", "-1"},
+                           {"do-timestamp", "false"},
+                           {"busy-poll", "0"}});
 }
 
 TEST(what_can_be_set_when_is_said) {
@@ -142,7 +145,7 @@ TEST(what_is_set_is_what_is_got) {
                                                    {"leaky-type", "downstream"},
                                                    {"perms", "432"}};
   const std::initializer_list<Expected> of_src = {
-      {"is-live", "false"}, {"num-buffers", "7"}, {"do-timestamp", "true"}};
+      {"is-live", "false"}, {"num-buffers", "7"}, {"do-timestamp", "true"}, {"busy-poll", "9"}};
   const auto set = [](GstElement* element, std::initializer_list<Expected> all) {
     for (const auto& [property, value] : all)
       gst_util_set_object_arg(G_OBJECT(element), property, value);

@@ -280,7 +280,8 @@ TEST(keys_are_properties) {
   check_taken("mmapsrc", {{"mmap:///tmp/x?is-live=false", "is-live", "false"},
                           {"mmap:///tmp/x?is-live=no", "is-live", "false"},
                           {"mmap:///tmp/x?num-buffers=-1", "num-buffers", "-1"},
-                          {"mmap:///tmp/x?do-timestamp=1", "do-timestamp", "true"}});
+                          {"mmap:///tmp/x?do-timestamp=1", "do-timestamp", "true"},
+                          {"mmap:///tmp/x?busy-poll=500000", "busy-poll", "500000"}});
   check_taken("mmapsink",
               {{"mmap:///tmp/x?max-buffers=3", "max-buffers", "3"},
                {"mmap:///tmp/x?leaky-type=upstream", "leaky-type", "upstream"},
@@ -343,6 +344,7 @@ TEST(refusals_say_why) {
   }
   check_refused("mmapsrc", {{"mmap:///tmp/x?num-buffers=-2", {"num-buffers=-2", "-1 to"}},
                             {"mmap:///tmp/x?num-buffers=4294967296", {"num-buffers="}},
+                            {"mmap:///tmp/x?busy-poll=1000000001", {"0 to 1000000000"}},
                             {"mmap:///tmp/x?is-live=perhaps", {"is-live=", "true, false"}},
                             {"mmap:///tmp/x?max-buffers=3", {"'max-buffers'", "is-live"}}});
   check_refused("mmapsink", {{"mmap:///tmp/x?max-buffers=257", {"max-buffers=257", "1 to 256"}},

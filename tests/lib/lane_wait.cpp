@@ -1,4 +1,6 @@
 // The two ends of a lane waiting for each other: no wake-up is missed, whoever is faster.
+#include <unistd.h>
+
 #include <thread>
 
 #include "tests/lib/helpers.h"
@@ -10,9 +12,16 @@ using Take = ReceiveLane::Take;
 
 Deadline far_away() { return Clock::now() + std::chrono::seconds(20); }
 
+Outgoing frame_of_now(uint64_t mark) {
+  Outgoing item = frame(mark);
+  item.descriptor.published = monotonic_ns();
+  return item;
+}
+
 // Each item is published only when the one before has been seen, so both sides sleep each time.
-void every_item_wakes_the_reader() {
+void wake_the_reader_by_every_item(uint64_t busy_poll) {
   Lane lane(Lane::Maps::two);
+  lane.in().set_busy_poll(busy_poll);
   constexpr uint64_t kMany = 3000;
   std::atomic<uint64_t> seen{0};
   std::thread reader([&] {
@@ -25,11 +34,45 @@ void every_item_wakes_the_reader() {
     }
   });
   for (uint64_t i = 1; i <= kMany; ++i) {
-    g_assert_true(put(lane.out(), frame(i)));
+    g_assert_true(put(lane.out(), frame_of_now(i)));
     // Every few items the reader is let go to sleep for sure.
     if (i % 64 == 0)
       g_assert_true(eventually([&] { return seen == i && lane.out().peer_starves(); }));
   }
+  reader.join();
+}
+
+void every_item_wakes_the_reader() { wake_the_reader_by_every_item(0); }
+// It looks for some, and sleeps through others.
+void every_item_wakes_a_reader_that_looks_too() { wake_the_reader_by_every_item(20'000); }
+
+void a_reader_looks_for_what_is_due_and_a_kick_ends_that() {
+  constexpr uint64_t kMany = 20;
+  Lane lane;
+  lane.in().set_busy_poll(1'000'000'000'000);  // longer than this test may take
+  Kick kick;
+  std::atomic<bool> stop{false};
+  std::atomic<uint64_t> seen{0};
+  std::atomic<pid_t> thread{0};
+  std::thread reader([&] {
+    thread = gettid();
+    for (;;) {
+      const uint32_t kicks = kick.value();
+      if (stop) return;
+      while (lane.take() == Take::item) seen = lane.item.descriptor.pts;
+      lane.in().wait(kick, kicks, far_away());
+    }
+  });
+  for (uint64_t i = 1; i <= kMany; ++i) {
+    g_assert_true(put(lane.out(), frame_of_now(i)));
+    g_assert_true(eventually([&] { return seen == i; }));
+  }
+  for (int i = 0; i < 200; ++i) {
+    g_assert_false(sleeps(thread));
+    g_assert_cmpuint(lane.receiver_half().reader_waiting, ==, 0);
+  }
+  stop = true;
+  kick.kick();
   reader.join();
 }
 
@@ -244,6 +287,10 @@ int main(int argc, char** argv) {
   using namespace mmaplink::test;
   return run_all(argc, argv,
                  {{"/lane-wait/every-item-wakes-the-reader", every_item_wakes_the_reader},
+                  {"/lane-wait/every-item-wakes-a-reader-that-looks-too",
+                   every_item_wakes_a_reader_that_looks_too},
+                  {"/lane-wait/a-reader-looks-for-what-is-due-and-a-kick-ends-that",
+                   a_reader_looks_for_what_is_due_and_a_kick_ends_that},
                   {"/lane-wait/a-kick-ends-the-wait-of-a-reader", a_kick_ends_the_wait_of_a_reader},
                   {"/lane-wait/a-deadline-ends-every-wait", a_deadline_ends_every_wait},
                   {"/lane-wait/a-reader-does-not-sleep-on-what-is-there",

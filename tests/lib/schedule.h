@@ -176,6 +176,10 @@ struct ScheduledWords {
   static bool look_on(Spinner&, uint64_t, Ready ready) {
     return ready();
   }
+  template <class Ready>
+  static bool look_until(uint64_t, Ready ready) {
+    return ready();
+  }
   static bool is_slow(const Spinner&) { return false; }
 
  private:
