@@ -6,9 +6,9 @@
 // before, and looks. That is of use for what comes at a regular pace, which is seen here; nobody
 // looks for anything else.
 //
-// How much earlier is learned, since timers are late too: an item that came before we looked makes
-// it a sixteenth of `most` earlier, each other one a 512th later. So some three in a hundred are
-// slept through.
+// How much earlier is learned, since timers are late too: an item that is slept through makes it a
+// sixteenth of `most` earlier, each that is looked for a 512th later. So it is some three in a
+// hundred. One that nobody waited for, since what came before took so long, changes nothing.
 //
 // Of one thread. Times are ns of CLOCK_MONOTONIC, and may be a peer's: whatever they are, nobody
 // looks for longer than `most` for an item.
@@ -33,8 +33,9 @@ class BusyPoll {
   }
   bool is_on() const { return most_ > 0; }
 
-  // For what comes next.
-  Window next() const {
+  // For what comes next, by who waits for it.
+  Window next() {
+    is_awaited_ = true;
     if (!is_regular_ || last_ + period_ < lead_) return {0, 0};
     const uint64_t from = last_ + period_ - lead_;
     return {from, from + most_};
@@ -51,7 +52,7 @@ class BusyPoll {
     if (gap < std::min(period_ / 4, kTogether)) return;
     const uint64_t off = std::max(gap, period_) - std::min(gap, period_);
     const bool is_due = last_ != 0 && off <= most_;
-    if (is_regular_ && is_due) learn(looks_since_ != 0 && looks_since_ <= when);
+    if (is_regular_ && is_due && is_awaited_) learn(looks_since_ != 0 && looks_since_ <= when);
     if (is_due)
       period_ = period_ - period_ / 8 + gap / 8;
     else
@@ -59,6 +60,7 @@ class BusyPoll {
     is_regular_ = is_due;
     last_ = when;
     looks_since_ = 0;
+    is_awaited_ = false;
   }
 
  private:
@@ -75,6 +77,7 @@ class BusyPoll {
   uint64_t period_ = 0;
   uint64_t looks_since_ = 0;
   bool is_regular_ = false;  // the last one came when it was due
+  bool is_awaited_ = false;
 };
 
 }  // namespace mmaplink

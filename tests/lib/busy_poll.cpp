@@ -17,7 +17,10 @@ BusyPoll with(uint64_t most) {
   return poll;
 }
 
-bool looks_for_none(const BusyPoll& poll) { return poll.next().until == poll.next().from; }
+bool looks_for_none(BusyPoll& poll) {
+  const auto [from, until] = poll.next();
+  return from == until;
+}
 
 void is_off_at_first() {
   BusyPoll poll;
@@ -103,6 +106,13 @@ void who_wakes_too_late_wakes_earlier() {
   g_assert_cmpuint(before, ==, 0);
 }
 
+// What comes before takes longer than a frame has.
+void who_does_not_wait_wakes_no_earlier() {
+  BusyPoll poll = with(kMost);
+  for (uint64_t i = 0; i < 100; ++i) poll.came(kStart + i * kFrame);
+  g_assert_cmpuint(poll.next().from, ==, kStart + 100 * kFrame - kMost / 2);
+}
+
 // Timers that are up to 200 µs late: nearly all is seen at once, for not much more than that.
 void late_timers_are_learned() {
   Random random;
@@ -151,6 +161,7 @@ int main(int argc, char** argv) {
        {"/busy-poll/pieces-are-of-one-frame", pieces_are_of_one_frame},
        {"/busy-poll/a-fast-pace-too", a_fast_pace_too},
        {"/busy-poll/who-wakes-too-late-wakes-earlier", who_wakes_too_late_wakes_earlier},
+       {"/busy-poll/who-does-not-wait-wakes-no-earlier", who_does_not_wait_wakes_no_earlier},
        {"/busy-poll/late-timers-are-learned", late_timers_are_learned},
        {"/busy-poll/whatever-a-peer-says-it-is-not-for-long",
         whatever_a_peer_says_it_is_not_for_long}});
