@@ -36,7 +36,7 @@ std::string plain(const gchar* name) {
   return text;
 }
 
-std::string name_of(GstElement* element) {
+std::string plain_name_of(GstElement* element) {
   gchar* name = gst_object_get_name(GST_OBJECT(element));
   std::string text = plain(name);
   g_free(name);
@@ -122,7 +122,7 @@ void begin_path(GstPad* pad, GstBuffer* buffer) {
   const auto source = end_of_path(pad, GST_ELEMENT_FLAG_SOURCE);
   if (!source) return;
   GstStructure* says = gst_structure_new(
-      kBegun, "element", G_TYPE_STRING, name_of(source.get()).c_str(), "pid", G_TYPE_UINT,
+      kBegun, "element", G_TYPE_STRING, plain_name_of(source.get()).c_str(), "pid", G_TYPE_UINT,
       static_cast<guint>(getpid()), "time", G_TYPE_UINT64, mmaplink::monotonic_ns(), "pts",
       G_TYPE_UINT64, GST_BUFFER_PTS(buffer), nullptr);
   gst_pad_push_event(pad, gst_event_new_custom(GST_EVENT_CUSTOM_DOWNSTREAM, says));
@@ -140,7 +140,7 @@ void end_path(GstPad* pad, GstBuffer* buffer) {
   }
   if (begun)
     gst_tracer_record_log(path_record, begun->element.c_str(), begun->pid,
-                          name_of(sink.get()).c_str(), begun->pts,
+                          plain_name_of(sink.get()).c_str(), begun->pts,
                           mmaplink::monotonic_ns() - begun->time);
 }
 

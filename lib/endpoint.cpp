@@ -17,7 +17,6 @@ using std::chrono::seconds;
 
 constexpr auto kSayWaiting = seconds(2);
 constexpr auto kAcceptAgain = milliseconds(100);
-constexpr size_t kMostGreeting = 64;  // before their handshake
 constexpr size_t kMostConnections = Endpoint::kMostClients + kMostGreeting;
 constexpr int kMostAccepts = 64;  // at once: who connects without end must not have the thread
 

@@ -112,7 +112,6 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   static constexpr auto kTryAgain = std::chrono::milliseconds(50);  // a client without a server
   // A client that is refused tries again after twice as long each time, up to this.
   static constexpr std::chrono::milliseconds kTryAgainAtMost = std::chrono::seconds(1);
-  static constexpr auto kGreeting = std::chrono::seconds(5);  // for a handshake to complete
 
   struct User {
     EndpointUser* user = nullptr;  // attached

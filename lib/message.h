@@ -15,6 +15,7 @@
 // message: the channel puts them where they belong.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -34,6 +35,10 @@ inline constexpr size_t kMaxMessage = 64 << 10;
 inline constexpr size_t kMessageHeader = 8;
 // Of an inline item, at once: what a control message waits for at the most.
 inline constexpr size_t kMostPart = 1 << 20;
+
+// Who connects has so long for the handshake, and so many may be at it at once.
+inline constexpr auto kGreeting = std::chrono::seconds(5);
+inline constexpr size_t kMostGreeting = 64;
 
 // Which lanes a side has something at the end of.
 struct Lanes {

@@ -4,11 +4,10 @@
 // is handed on to be answered (status.h).
 //
 // What is in the socket stays there, its descriptor too: it is looked at with MSG_PEEK. A thread of
-// its own watches all that have not greeted: kMostGreeting, for kGreeting each. It never waits for
-// one of them.
+// its own watches all that have not greeted: kMostGreeting, for kGreeting each (message.h). It
+// never waits for one of them.
 #pragma once
 
-#include <chrono>
 #include <functional>
 #include <map>
 #include <optional>
@@ -24,9 +23,6 @@ namespace mmaplink {
 
 class Reception {
  public:
-  static constexpr size_t kMostGreeting = 64;
-  static constexpr auto kGreeting = std::chrono::seconds(5);
-
   struct Caller {
     Fd socket;
     Peer peer;
