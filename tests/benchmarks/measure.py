@@ -60,10 +60,11 @@ QUICK = Extent(
 # Whether all of it arrives, and no more.
 SMOKE = Extent(
     1, (0.05, 0.1), (0.1, 0.3), 5000,
-    ("1k", "1080p-touched", "1080p-paced", "round-trip-1080p-touched", "fan-out-4-1080p",
-     "x264-720p-touched", "stripes-8-360p-touched-paced", "wake-paced", "64k-growth"),
+    ("1k", "1080p-touched", "1080p-paced", "1080p-paced-two-cores", "round-trip-1080p-touched",
+     "fan-out-4-1080p", "x264-720p-touched", "stripes-8-360p-touched-paced", "wake-paced",
+     "64k-growth"),
     (),
-    ("queue", "mmap", "inline"),
+    ("queue", "mmap", "inline", "busy-poll"),
 )
 
 
