@@ -252,9 +252,9 @@ static void gst_mmap_src_class_init(GstMmapSrcClass* klass) {
   g_object_class_install_property(
       object, PROP_BUSY_POLL,
       g_param_spec_uint64("busy-poll", "Busy poll",
-                          "How long to look for a buffer that is due, instead of sleeping, at most "
-                          "(in nanoseconds; 0: never). For less latency where the sender runs on "
-                          "another processor, at the cost of this one",
+                          "Longest time to look for each buffer, from shortly before it is due, "
+                          "instead of sleeping until it comes (in nanoseconds; 0: never). Less "
+                          "latency, for that much of a processor that the sender does not need",
                           0, GST_SECOND, 0, fixed));
 
   gst_element_class_add_static_pad_template(element, &src_template);

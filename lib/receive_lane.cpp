@@ -299,6 +299,7 @@ void BasicReceiveLane<Words>::wait(const Kick& kick, uint32_t seen, Deadline dea
   if (!pending_ && busy_poll_.is_on()) {
     const uint64_t now = monotonic_ns();
     const auto [from, until] = busy_poll_.next();
+    // Who takes finds nothing when that is over, and waits again.
     if (now < from) {
       deadline = std::min(deadline, Deadline(std::chrono::nanoseconds(from)));
     } else if (now < until) {
