@@ -189,6 +189,7 @@ bool Sink::take_flow(const std::shared_ptr<Link>& link, Reader& reader,
   GST_INFO_OBJECT(element_, "%s takes no more: %s", mmaplink::name_of(link->peer()).c_str(),
                   gst_flow_get_name(flow->flow));
   reader.took_enough = true;
+  if (flow->flow != GST_FLOW_EOS) link->set_reads_no_more();  // before it is held off
   if (!is_client()) {
     update_reader(link, false);
     return true;

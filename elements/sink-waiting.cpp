@@ -44,6 +44,12 @@ bool Sink::has_ready_server() const {
          (endpoint->is_started(Side::src) && now.front()->link->peer_lanes().sends);
 }
 
+// Who has said that its pipeline failed is there, and reads nothing.
+bool Sink::has_working_server() const {
+  const auto now = readers_.all();
+  return !now.empty() && !now.front()->link->reads_no_more() && has_ready_server();
+}
+
 void Sink::hold_off(bool whether) { holds_off_ = whether; }
 
 void Sink::give_up() {
@@ -62,10 +68,10 @@ void Sink::give_up() {
 bool Sink::go_on(mmaplink::Deadline until) {
   for (;;) {
     const uint32_t seen = sender_->kick().value();
-    if (has_ready_server()) {
+    if (has_working_server()) {
       // In this order: whoever takes the server off says so behind that, and is not overruled.
       held_off_ = false;
-      if (has_ready_server()) break;
+      if (has_working_server()) break;
       held_off_ = true;
     }
     const auto now = Clock::now();

@@ -149,6 +149,7 @@ class Sink final : public mmaplink::EndpointUser {
   Readers::List addressees() const;
   GstFlowReturn wait_ready();
   std::optional<GstFlowReturn> is_ready();
+  bool has_working_server() const;
   GstFlowReturn sit_out_interruption();
   void forget_other_client();
   bool send_stickies(Reader& reader);

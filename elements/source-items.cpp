@@ -295,7 +295,7 @@ bool Source::handle_buffer(Incoming& item) {
     return false;
   }
   if (left_ > 0 && --left_ == 0) {
-    ended_here_ = true;
+    ended_here_ = GST_FLOW_EOS;
     tell_flow(GST_FLOW_EOS);
     push_eos(nullptr);
     return false;

@@ -43,9 +43,11 @@ void Source::on_connected(const std::shared_ptr<Link>& link) {
     wanted_messages_.clear();  // the one before may have wanted others
   }
   kick_.kick();
-  // Who comes when the application has ended the stream would be read by nobody.
-  if (active_.role == mmaplink::Role::server && eos_wanted_)
-    exchange_.tell(link, Notice::flow, encode(Flow{GST_FLOW_EOS}));
+  // Who comes when the application has ended the stream, or this pipeline takes no more, would be
+  // read by nobody. It is told here or, who came just before, by tell_flow().
+  const GstFlowReturn ended = eos_wanted_ ? GST_FLOW_EOS : ended_here_.load();
+  if (active_.role == mmaplink::Role::server && ended != GST_FLOW_OK)
+    exchange_.tell(link, Notice::flow, encode(Flow{ended}));
   emit_client_signal(element_, "client-connected", link->peer());
 }
 
@@ -114,7 +116,7 @@ bool Source::handle_notice(const std::shared_ptr<Link>& link, Notice kind,
     case Notice::flush_start: {
       const auto start = decode_flush_start(bytes);
       if (!start) return false;
-      if (link != sending_link() || ended_here_) return true;
+      if (link != sending_link() || ended_here_ != GST_FLOW_OK) return true;
       GST_DEBUG_OBJECT(element_, "flushing");
       flush_.start(*start);
       kick_.kick();

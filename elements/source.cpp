@@ -4,6 +4,7 @@
 #include <array>
 #include <tuple>
 #include <utility>
+#include <vector>
 
 #include "elements/gstmmapsink.h"
 #include "elements/gstmmapsrc.h"
@@ -118,7 +119,8 @@ bool Source::start() {
   group_.reset();
   stickies_.begin();
   left_ = active_.num_buffers;
-  failed_ = eos_wanted_ = ended_here_ = latency_told_ = false;
+  failed_ = eos_wanted_ = latency_told_ = false;
+  ended_here_ = GST_FLOW_OK;
   gst_segment_init(&segment_, GST_FORMAT_TIME);
   counters_.reset();
   auto started = exchange_.start();
@@ -354,6 +356,15 @@ void Source::break_off(const std::string& why) {
 void Source::tell_flow(GstFlowReturn flow) {
   if (!current_) current_ = pick();
   if (current_) exchange_.tell(current_, Notice::flow, encode(Flow{flow}));
+  if (ended_here_ == GST_FLOW_OK) return;
+  // Nor is anybody else's turn to come.
+  std::vector<std::shared_ptr<Link>> others;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& connection : connections_)
+      if (!connection.lost && connection.link != current_) others.push_back(connection.link);
+  }
+  for (const auto& link : others) exchange_.tell(link, Notice::flow, encode(Flow{flow}));
 }
 
 // Downstream took no more.
@@ -367,7 +378,7 @@ void Source::ended(GstFlowReturn flow) {
   // A sink that is being stopped says EOS where it means to flush (GstBaseSink, while its pad is
   // deactivated): the sender would take that for the end of its stream.
   if (flow == GST_FLOW_EOS && is_being_stopped(element_)) return pause();
-  ended_here_ = flow != GST_FLOW_EOS;
+  ended_here_ = flow != GST_FLOW_EOS ? flow : GST_FLOW_OK;
   tell_flow(flow);
   if (flow != GST_FLOW_EOS) GST_ELEMENT_FLOW_ERROR(element_, flow);
   push_eos(nullptr);

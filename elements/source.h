@@ -143,7 +143,8 @@ class Source final : public mmaplink::EndpointUser {
   std::atomic<bool> playing_{false}, flushing_{false}, failed_{false}, eos_wanted_{false};
   std::atomic<bool> own_base_time_changed_{false};
   std::atomic<bool> latency_told_{false};  // to our pipeline, which has not asked since
-  std::atomic<bool> ended_here_{false};    // for good: a flush does not begin anew
+  // Why nothing more is read, for good: a flush does not begin anew.
+  std::atomic<GstFlowReturn> ended_here_{GST_FLOW_OK};
   FlushGate flush_;
   std::atomic<std::thread::id> task_;
 

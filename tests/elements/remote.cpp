@@ -452,12 +452,22 @@ static void check_silent_server(const std::string& source, bool ends) {
   const Pipeline client(source + remote(scene, "fallback=identity") +
                         "fakesink name=end async=false");
   const Seen seen(client.element("end"), "sink");
+  std::atomic<int> came{0};
+  g_signal_connect(server.element("in"), "client-connected",
+                   G_CALLBACK(+[](GstElement*, guint, guint, gpointer n) {
+                     ++*static_cast<decltype(came)*>(n);
+                   }),
+                   &came);
   server.play();
   client.play();
-  if (ends)
+  if (ends) {
     client.wait_eos();
-  else
+  } else {
+    // It tries again, and that server is there.
     seen.wait_buffers(40);
+    fail_unless(becomes([&] { return came >= 2; }));
+    seen.wait_buffers(40);
+  }
   fail_unless(active(client) == "fallback");
   client.stop();
 }
