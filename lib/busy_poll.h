@@ -16,6 +16,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 
 namespace mmaplink {
 
@@ -23,7 +24,7 @@ class BusyPoll {
  public:
   struct Window {
     uint64_t from;
-    uint64_t until;  // as from: none
+    uint64_t until;
   };
 
   // ns for an item; 0 is never.
@@ -33,12 +34,12 @@ class BusyPoll {
   }
   bool is_on() const { return most_ > 0; }
 
-  // For what comes next, by who waits for it.
-  Window next() {
+  // For what comes next, by who waits for it. None where nobody knows when it is due.
+  std::optional<Window> next() {
     is_awaited_ = true;
-    if (!is_regular_ || last_ + period_ < lead_) return {0, 0};
+    if (!is_regular_ || last_ + period_ < lead_) return std::nullopt;
     const uint64_t from = last_ + period_ - lead_;
-    return {from, from + most_};
+    return Window{from, from + most_};
   }
   // That is looked for now.
   void looks(uint64_t now) {

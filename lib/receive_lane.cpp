@@ -298,13 +298,14 @@ void BasicReceiveLane<Words>::wait(const Kick& kick, uint32_t seen, Deadline dea
   if (!pending_ && Words::look_on(spinner_, index_, [&] { return !empty(); })) return;
   if (!pending_ && busy_poll_.is_on()) {
     const uint64_t now = monotonic_ns();
-    const auto [from, until] = busy_poll_.next();
+    const auto window = busy_poll_.next();
     // Who takes finds nothing when that is over, and waits again.
-    if (now < from) {
-      deadline = std::min(deadline, Deadline(std::chrono::nanoseconds(from)));
-    } else if (now < until) {
+    if (window && now < window->from) {
+      deadline = std::min(deadline, Deadline(std::chrono::nanoseconds(window->from)));
+    } else if (window && now < window->until) {
       busy_poll_.looks(now);
-      if (Words::look_until(until, [&] { return !empty() || kick.value() != seen; })) return;
+      const auto is_over = [&] { return !empty() || kick.value() != seen; };
+      if (Words::look_until(window->until, is_over)) return;
     }
   }
   Words::store(own_.reader_waiting, index_ + 1, std::memory_order_relaxed);
