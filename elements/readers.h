@@ -23,7 +23,6 @@ struct Reader {
 
   const std::shared_ptr<mmaplink::Link> link;
   std::atomic<uint32_t> eos_done{0};  // seqnum of the last EOS that went through; 0: none
-  std::atomic<bool> took_enough{false};
   std::atomic<bool> silent{false};   // it has left a question without an answer
   std::atomic<uint64_t> latency{0};  // ns: its pipeline's
   // To the application: it is told by the worker first, and of the end by the endpoint's thread.

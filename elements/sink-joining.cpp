@@ -118,7 +118,7 @@ void Sink::admit(const Readers::One& reader, const std::shared_ptr<GstCaps>& ask
   if (!readers_.find(*link)) return greet(link);
   // It may have gone, or have had enough, before it was one.
   if (!joining_.remove(*link) || !link->alive() || !link->peer_lanes().receives ||
-      reader->took_enough) {
+      link->reading() != Link::Reading::on) {
     readers_.remove(*link);
     sender_->leave(*link);
     if (!link->alive()) sender_->remove(*link);

@@ -57,6 +57,8 @@ void Sink::on_connected(const std::shared_ptr<Link>& link) {
 
 void Sink::on_lanes(const std::shared_ptr<Link>& link) {
   const auto lanes = link->peer_lanes();
+  // It has stopped, and may begin anew.
+  if (!lanes.receives) link->set_reading(Link::Reading::on);
   update_reader(link, lanes.receives);
   warn_of_missing_side(*link);
   changed();
@@ -87,6 +89,8 @@ void Sink::warn_of_missing_side(const Link& link) {
 // many buffers one held that reads no more.
 size_t Sink::update_reader(const std::shared_ptr<Link>& link, bool reads) {
   if (reads) {
+    // Whoever has had enough is none, whatever else comes of it.
+    if (link->reading() != Link::Reading::on) return 0;
     if (readers_.find(*link) || !joining_.add(link)) return 0;
     exchange_.take(link, Notice::joined, {});
     return 0;
@@ -168,7 +172,7 @@ void Sink::on_note(const std::shared_ptr<Link>& link, const Note& note) {
       break;
     }
     case Notice::flow:
-      if (reader) good = take_flow(link, *reader, note.bytes);
+      if (reader) good = take_flow(link, note.bytes);
       break;
     case Notice::message:
       good = take_message(*link, note.bytes);
@@ -182,14 +186,13 @@ void Sink::on_note(const std::shared_ptr<Link>& link, const Note& note) {
 }
 
 // The far downstream takes no more.
-bool Sink::take_flow(const std::shared_ptr<Link>& link, Reader& reader,
-                     std::span<const std::byte> bytes) {
+bool Sink::take_flow(const std::shared_ptr<Link>& link, std::span<const std::byte> bytes) {
   const auto flow = decode_flow(bytes);
   if (!flow || flow->flow == GST_FLOW_OK) return flow.has_value();
   GST_INFO_OBJECT(element_, "%s takes no more: %s", mmaplink::name_of(link->peer()).c_str(),
                   gst_flow_get_name(flow->flow));
-  reader.took_enough = true;
-  if (flow->flow != GST_FLOW_EOS) link->set_reads_no_more();  // before it is held off
+  // Before it is held off.
+  link->set_reading(flow->flow == GST_FLOW_EOS ? Link::Reading::enough : Link::Reading::failed);
   if (!is_client()) {
     update_reader(link, false);
     return true;

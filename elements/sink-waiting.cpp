@@ -7,6 +7,7 @@
 namespace gstmmap {
 
 using mmaplink::Clock;
+using mmaplink::Link;
 using mmaplink::Side;
 
 namespace {
@@ -34,20 +35,14 @@ std::optional<GstFlowReturn> Sink::is_ready() {
 bool Sink::is_greeting_its_client() const { return is_two_way_server() && joining_.count() > 0; }
 
 // As a client. A two-way link is ready when packets can come back, or the first ones would have
-// nowhere to go.
+// nowhere to go. A server whose pipeline has failed is there, and is none.
 bool Sink::has_ready_server() const {
   const auto now = readers_.all();
-  if (now.empty()) return false;
+  if (now.empty() || now.front()->link->reading() == Link::Reading::failed) return false;
   const auto endpoint = any_endpoint();
   if (!endpoint) return false;
   return !endpoint->is_attached(Side::src) ||
          (endpoint->is_started(Side::src) && now.front()->link->peer_lanes().sends);
-}
-
-// Who has said that its pipeline failed is there, and reads nothing.
-bool Sink::has_working_server() const {
-  const auto now = readers_.all();
-  return !now.empty() && !now.front()->link->reads_no_more() && has_ready_server();
 }
 
 void Sink::hold_off(bool whether) { holds_off_ = whether; }
@@ -68,10 +63,10 @@ void Sink::give_up() {
 bool Sink::go_on(mmaplink::Deadline until) {
   for (;;) {
     const uint32_t seen = sender_->kick().value();
-    if (has_working_server()) {
+    if (has_ready_server()) {
       // In this order: whoever takes the server off says so behind that, and is not overruled.
       held_off_ = false;
-      if (has_working_server()) break;
+      if (has_ready_server()) break;
       held_off_ = true;
     }
     const auto now = Clock::now();

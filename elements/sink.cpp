@@ -371,7 +371,7 @@ bool Sink::wait_for_eos_done(Readers::List open, uint32_t seqnum) {
     std::erase_if(open, [&](const auto& reader) {
       // One that is not there any more has nothing left to say.
       return std::find(now.begin(), now.end(), reader) == now.end() || reader->eos_done == seqnum ||
-             reader->took_enough;
+             reader->link->reading() != mmaplink::Link::Reading::on;
     });
     const bool others_are_done = open.size() < told;
     std::erase_if(open, [&](const auto& reader) { return has_stopped(*reader, others_are_done); });

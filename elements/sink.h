@@ -126,8 +126,7 @@ class Sink final : public mmaplink::EndpointUser {
   std::shared_ptr<mmaplink::Sender> any_sender() const;
   std::shared_ptr<mmaplink::Endpoint> any_endpoint() const;
   size_t update_reader(const std::shared_ptr<mmaplink::Link>& link, bool reads);
-  bool take_flow(const std::shared_ptr<mmaplink::Link>& link, Reader& reader,
-                 std::span<const std::byte> bytes);
+  bool take_flow(const std::shared_ptr<mmaplink::Link>& link, std::span<const std::byte> bytes);
   bool take_message(mmaplink::Link& link, std::span<const std::byte> bytes);
   bool handle_notice(const std::shared_ptr<mmaplink::Link>& link, Notice kind,
                      std::span<const std::byte> bytes);
@@ -149,7 +148,6 @@ class Sink final : public mmaplink::EndpointUser {
   Readers::List addressees() const;
   GstFlowReturn wait_ready();
   std::optional<GstFlowReturn> is_ready();
-  bool has_working_server() const;
   GstFlowReturn sit_out_interruption();
   void forget_other_client();
   bool send_stickies(Reader& reader);

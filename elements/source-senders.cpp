@@ -45,8 +45,9 @@ void Source::on_connected(const std::shared_ptr<Link>& link) {
   kick_.kick();
   // Who comes when the application has ended the stream, or this pipeline takes no more, would be
   // read by nobody. It is told here or, who came just before, by tell_flow().
-  const GstFlowReturn ended = eos_wanted_ ? GST_FLOW_EOS : ended_here_.load();
-  if (active_.role == mmaplink::Role::server && ended != GST_FLOW_OK)
+  // A client of which the application wants the end takes what its server still has.
+  const bool is_over = eos_wanted_ && active_.role == mmaplink::Role::server;
+  if (const GstFlowReturn ended = is_over ? GST_FLOW_EOS : ended_here_.load(); ended != GST_FLOW_OK)
     exchange_.tell(link, Notice::flow, encode(Flow{ended}));
   emit_client_signal(element_, "client-connected", link->peer());
 }

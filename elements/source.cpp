@@ -356,7 +356,7 @@ void Source::break_off(const std::string& why) {
 void Source::tell_flow(GstFlowReturn flow) {
   if (!current_) current_ = pick();
   if (current_) exchange_.tell(current_, Notice::flow, encode(Flow{flow}));
-  if (ended_here_ == GST_FLOW_OK) return;
+  if (ended_here_ == GST_FLOW_OK && !eos_wanted_) return;
   // Nor is anybody else's turn to come.
   std::vector<std::shared_ptr<Link>> others;
   {

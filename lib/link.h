@@ -110,11 +110,12 @@ class Link {
   void set_failed_there() { failed_there_.store(true, std::memory_order_relaxed); }
   bool failed_there() const { return failed_there_.load(std::memory_order_relaxed); }
 
-  // The peer has said that its pipeline takes nothing more, for an error.
-  void set_reads_no_more() { reads_no_more_.store(true, std::memory_order_release); }
-  bool reads_no_more() const {
-    return reads_no_more_.load(std::memory_order_acquire);
-  }  // pairs with set_reads_no_more()
+  // What the peer has said of its reading: that it has had enough, or that its pipeline has failed.
+  enum class Reading { on, enough, failed };
+  void set_reading(Reading reading) { reading_.store(reading, std::memory_order_release); }
+  Reading reading() const {
+    return reading_.load(std::memory_order_acquire);
+  }  // pairs with set_reading()
 
   // What the peer sends has come to its end: a goodbye is no news, either.
   void set_ended_there(bool ended) { ended_there_.store(ended, std::memory_order_relaxed); }
@@ -166,7 +167,7 @@ class Link {
   std::atomic<bool> alive_{true};
   std::atomic<uint32_t> peer_lanes_{0};
   std::atomic<bool> failed_there_{false};
-  std::atomic<bool> reads_no_more_{false};
+  std::atomic<Reading> reading_{Reading::on};
   std::atomic<bool> failed_here_{false};
   std::atomic<bool> goodbye_{false};
   std::atomic<bool> ended_there_{false};

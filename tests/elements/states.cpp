@@ -15,13 +15,13 @@ namespace {
 
 constexpr auto kLiveSource = "videotestsrc is-live=true ! video/x-raw,framerate=100/1 ! ";
 
-guint64 buffers(const Pipeline& pipeline, const char* name) {
+guint64 buffers_of(const Pipeline& pipeline, const char* name) {
   return test::stat(pipeline.element(name), "buffers");
 }
 
 void check_flows(const Pipeline& pipeline, const char* name) {
-  const guint64 before = buffers(pipeline, name);
-  fail_unless(test::becomes([&] { return buffers(pipeline, name) > before + 2; }),
+  const guint64 before = buffers_of(pipeline, name);
+  fail_unless(test::becomes([&] { return buffers_of(pipeline, name) > before + 2; }),
               "%s is at a standstill after %d", name, static_cast<int>(before));
 }
 
@@ -199,6 +199,71 @@ TEST(two_way_client_that_stops_in_mid_stream_is_not_an_error) {
     client.stop();
     fail_unless(client.errors().empty() && server.errors().empty());
   }
+}
+
+// --- who reads no more ---------------------------------------------------------------------------
+
+TEST(a_server_that_has_failed_says_so_to_whoever_comes) {
+  const Scene scene;
+  const Pipeline server(scene.src("role=server mmap=yes name=src ! identity error-after=20 ! ") +
+                        scene.sink("name=sink"));
+  server.play();
+  for (int i = 0; i < 3; ++i) {
+    const Pipeline client(kLiveSource + scene.sink("role=client ") +
+                          scene.src("! fakesink async=false"));
+    client.play();
+    const std::string error = client.wait_error();
+    fail_unless(i == 0 || (test::contains(error, scene.path()) && test::contains(error, "stopped")),
+                "%s", error.c_str());
+  }
+}
+
+TEST(a_reader_that_has_had_enough_does_not_hold_up_the_next_server) {
+  const Scene scene;
+  const Pipeline reader(reader_line(scene, "num-buffers=3 on-disconnect=none"));
+  std::atomic<int> links{0};
+  g_signal_connect(reader.element("src"), "client-connected",
+                   G_CALLBACK(+[](GstElement*, guint, guint, gpointer count) {
+                     ++*static_cast<std::atomic<int>*>(count);
+                   }),
+                   &links);
+  reader.play();
+  for (int i = 1; i <= 2; ++i) {
+    const Pipeline sender(sender_line(scene, "max-buffers=2"));
+    sender.play();
+    fail_unless(test::becomes([&] { return links == i; }));
+    // With nobody there all is dropped.
+    fail_unless(test::becomes([&] { return test::stat(sender.element("sink"), "dropped") > 30; }));
+  }
+  fail_unless_equals_uint64(buffers_of(reader, "src"), 3);
+}
+
+// Though it still sends, and announces memory for that.
+TEST(a_client_that_has_had_enough_does_not_hold_up_its_server) {
+  const Scene scene;
+  const Pipeline server(scene.src("role=server mmap=yes name=src ! ") +
+                        scene.sink("name=sink max-buffers=2"));
+  const Pipeline client(
+      "videotestsrc is-live=true ! capsfilter name=size "
+      "caps=video/x-raw,width=64,height=48,framerate=100/1 ! " +
+      scene.sink("role=client ") +
+      scene.src("num-buffers=3 name=src ! fakesink name=end async=false"));
+  server.play();
+  client.play();
+  fail_unless(test::becomes([&] { return buffers_of(client, "src") == 3; }));
+  fail_unless(test::becomes([&] { return test::stat(server.element("sink"), "peers") == 0; }));
+  gst_util_set_object_arg(G_OBJECT(client.element("size")), "caps",
+                          "video/x-raw,width=1920,height=1080,framerate=100/1");
+  const guint64 before = buffers_of(server, "src");
+  fail_unless(test::becomes([&] { return buffers_of(server, "src") > before + 100; }));
+  fail_unless_equals_uint64(test::stat(server.element("sink"), "peers"), 0);
+  // One that is started anew, over the same link, has not had enough.
+  for (const char* name : {"src", "end"})
+    fail_unless_equals_int(gst_element_set_state(client.element(name), GST_STATE_READY),
+                           GST_STATE_CHANGE_SUCCESS);
+  for (const char* name : {"end", "src"})
+    fail_unless(gst_element_sync_state_with_parent(client.element(name)));
+  fail_unless(test::becomes([&] { return buffers_of(client, "src") == 3; }));
 }
 
 // --- states -------------------------------------------------------------------------------------
